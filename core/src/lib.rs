@@ -1,0 +1,9 @@
+//! The domain of Spillway: money, market, shards, attempts, verification, orders, receipts, batches.
+//!
+//! In: plain values (observed offers, receipts, times given by the caller). Out: decisions as values.
+//! No IO, no clock, no randomness, no async, no Kubernetes client; may depend on nothing of ours.
+
+pub mod duration;
+pub mod knowledge;
+pub mod memory;
+pub mod money;

@@ -1,0 +1,41 @@
+//! The API of Spillway, group `spillway.dev/v1alpha1`: Rust types, names and conditions.
+//!
+//! In: nothing. Out: types for every other crate, and the YAML beside this crate (`generate` writes it, a test
+//! fails on drift). User-facing kinds: [`InferenceJob`], [`GpuProvider`], [`SpendPolicy`], [`Settlement`]; between
+//! hub and agent: [`ProviderInventory`] (claims), [`WorkAssignment`] (orders). May depend on `core` only.
+
+// kube's derive declares each spec type a second time inside a function.
+#![allow(unreachable_pub)]
+
+mod gpu_provider;
+mod inference_job;
+mod inference_job_status;
+pub mod names;
+mod provider_inventory;
+mod settlement;
+mod spend_policy;
+mod work_assignment;
+
+pub use gpu_provider::*;
+pub use inference_job::*;
+pub use inference_job_status::*;
+pub use provider_inventory::*;
+pub use settlement::*;
+pub use spend_policy::*;
+pub use work_assignment::*;
+
+pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+
+/// All definitions with the file names they are written to.
+pub fn definitions() -> Vec<(&'static str, CustomResourceDefinition)> {
+    vec![
+        ("gpuproviders.yaml", GpuProvider::crd()),
+        ("inferencejobs.yaml", InferenceJob::crd()),
+        ("providerinventories.yaml", ProviderInventory::crd()),
+        ("settlements.yaml", Settlement::crd()),
+        ("spendpolicies.yaml", SpendPolicy::crd()),
+        ("workassignments.yaml", WorkAssignment::crd()),
+    ]
+}

@@ -1,0 +1,74 @@
+//! `ProviderInventory`: claims of an agent, in its hub namespace. Created by the operator, updated by the agent.
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Time;
+
+/// What an agent says of its cluster; nothing here is a fact until the operator checked it.
+#[derive(CustomResource, JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[kube(
+    group = "spillway.dev",
+    version = "v1alpha1",
+    kind = "ProviderInventory",
+    plural = "providerinventories",
+    category = "spillway",
+    namespaced,
+    derive = "Default",
+    printcolumn = r#"{"name":"Price","type":"string","jsonPath":".spec.pricePerGpuHour"}"#,
+    printcolumn = r#"{"name":"Agent","type":"string","jsonPath":".spec.agentVersion"}"#
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ProviderInventorySpec {
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 64))]
+    pub agent_version: String,
+    /// Address (0x…) of the key that signs receipts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^0x[0-9a-fA-F]{40}$"))]
+    pub receipt_signer: Option<String>,
+    /// X25519 public key, base64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub sealing_key: Option<String>,
+    /// Decimal USD.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 24), regex(pattern = r"^[0-9]+(\.[0-9]{1,6})?$"))]
+    pub price_per_gpu_hour: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    pub hosts: Vec<HostClaim>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency: Option<LatencyClaim>,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct HostClaim {
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    #[schemars(length(min = 1, max = 63))]
+    pub product: String,
+    /// Allocatable `nvidia.com/gpu` of a schedulable, ready host.
+    #[schemars(range(max = 64))]
+    pub gpus: u32,
+    pub memory_mebibytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 8))]
+    pub compute_capability: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub driver_version: Option<String>,
+    pub cpu_millis: u64,
+    pub main_memory_mebibytes: u64,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct LatencyClaim {
+    pub median_micros: u64,
+    pub p95_micros: u64,
+    pub samples: u32,
+    pub measured_at: Time,
+}

@@ -1,0 +1,62 @@
+//! `SpendPolicy`: which namespaces spend from which payer, and how much.
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Condition;
+
+#[derive(CustomResource, JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "spillway.dev",
+    version = "v1alpha1",
+    kind = "SpendPolicy",
+    plural = "spendpolicies",
+    shortname = "spend",
+    category = "spillway",
+    status = "SpendPolicyStatus",
+    printcolumn = r#"{"name":"Payer","type":"string","jsonPath":".spec.payer"}"#,
+    printcolumn = r#"{"name":"Per job","type":"string","jsonPath":".spec.limits.perJob"}"#,
+    printcolumn = r#"{"name":"Per day","type":"string","jsonPath":".spec.limits.perDay"}"#
+)]
+#[serde(rename_all = "camelCase")]
+pub struct SpendPolicySpec {
+    /// Namespaces whose jobs spend under this policy.
+    #[schemars(length(min = 1, max = 256), inner(length(min = 1, max = 63)))]
+    pub namespaces: Vec<String>,
+    /// Address whose deposit pays: 0x and 40 hex digits.
+    #[schemars(regex(pattern = r"^0x[0-9a-fA-F]{40}$"))]
+    pub payer: String,
+    pub limits: SpendLimits,
+    pub order_signing_key: OrderSigningKey,
+}
+
+/// USD as decimal strings.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct SpendLimits {
+    #[schemars(length(max = 24), regex(pattern = r"^[0-9]+(\.[0-9]{1,6})?$"))]
+    pub per_job: String,
+    #[schemars(length(max = 24), regex(pattern = r"^[0-9]+(\.[0-9]{1,6})?$"))]
+    pub per_day: String,
+}
+
+/// A key that the payer authorised on chain to sign orders, with a cap per day and an expiry.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct OrderSigningKey {
+    /// Address of the key: 0x and 40 hex digits.
+    #[schemars(regex(pattern = r"^0x[0-9a-fA-F]{40}$"))]
+    pub address: String,
+    /// Secret in the operator's namespace; its entry `key` holds 32 bytes in hex.
+    #[schemars(length(min = 1, max = 253))]
+    pub secret_ref: String,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct SpendPolicyStatus {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}
