@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Deletes the test ground's clusters, and only those.
+#
+#   e2e/clusters/down.sh [NAME...]    default: hub provider-a provider-b (with SPILLWAY_CLUSTER_PREFIX before each)
+#
+# The docker engine, the node image and the cache stay.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=e2e/tools/ground.sh
+source "$here/../tools/ground.sh"
+help_asked "$@" && exit 0
+names=("$@")
+((${#names[@]})) || names=(hub provider-a provider-b)
+
+need docker kind
+lock "clusters-$CLUSTER_PREFIX"
+for name in "${names[@]}"; do
+  cluster=$CLUSTER_PREFIX$name
+  kind get clusters 2>/dev/null | grep -qx "$cluster" || { say "$cluster: not there"; continue; }
+  kind delete cluster --name "$cluster" --kubeconfig "$KUBECONFIG_DIR/$cluster" >/dev/null 2>&1 ||
+    fail "$cluster: not deleted: try 'docker rm -f $cluster-control-plane'"
+  rm -f "$KUBECONFIG_DIR/$cluster" "$KUBECONFIG_DIR/$cluster.internal"
+  say "$cluster: deleted"
+done
+"$here/kubeconfig.sh"

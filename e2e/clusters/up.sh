@@ -1,0 +1,109 @@
+#!/usr/bin/env bash
+# Brings up the test ground's kind clusters; what stands and is healthy is kept.
+#
+#   e2e/clusters/up.sh [NAME...]      default: hub provider-a provider-b
+#
+# The cluster `hub` publishes two NodePorts on 127.0.0.1: 30900 (object store) and 30545 (chain).
+# Kubeconfigs in $SPILLWAY_CACHE/e2e: `kubeconfig` holds every context (kind-hub, ...), `kubeconfig.d/NAME` one
+# cluster, `kubeconfig.d/NAME.internal` the same for use inside pods of the other clusters.
+#
+# SPILLWAY_CLUSTER_PREFIX   put before each name (a second ground beside the first); default empty
+# SPILLWAY_S3_PORT, SPILLWAY_CHAIN_PORT   the ports on 127.0.0.1; default 30900, 30545
+# KIND_NODE_IMAGE           a node image to use instead of the one e2e/clusters/node-image.sh makes
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=e2e/tools/ground.sh
+source "$here/../tools/ground.sh"
+help_asked "$@" && exit 0
+s3_port=${SPILLWAY_S3_PORT:-30900}
+chain_port=${SPILLWAY_CHAIN_PORT:-30545}
+names=("$@")
+((${#names[@]})) || names=(hub provider-a provider-b)
+# What a cluster takes while it starts; about a third of it afterwards.
+start_mib=1500
+
+cluster_config() {
+  cat "$here/kind.yaml"
+  [[ $1 == hub ]] || return 0
+  printf '  extraPortMappings:\n'
+  local mapping
+  for mapping in "30900 $s3_port" "30545 $chain_port"; do
+    printf '  - {containerPort: %s, hostPort: %s, listenAddress: 127.0.0.1}\n' "${mapping% *}" "${mapping#* }"
+  done
+}
+
+standing() { kind get clusters 2>/dev/null | grep -qx "$1"; }
+kube() { kubectl --kubeconfig "$KUBECONFIG_DIR/$1" "${@:2}"; }
+
+healthy() {
+  local cluster=$1 name=$2
+  [[ $name != hub ]] || docker port "$cluster-control-plane" 30900 >/dev/null 2>&1 || return 1
+  kind export kubeconfig --name "$cluster" --kubeconfig "$KUBECONFIG_DIR/$cluster" >/dev/null 2>&1 || return 1
+  kube "$cluster" get --raw /readyz --request-timeout=5s >/dev/null 2>&1 || return 1
+  kube "$cluster" wait --for=condition=Ready nodes --all --timeout=5s >/dev/null 2>&1
+}
+
+# A node that stopped with its machine usually comes back by itself once started.
+revive() {
+  docker start "$1-control-plane" >/dev/null 2>&1 || return 1
+  wait_for 60 healthy "$@"
+}
+
+create() {
+  local cluster=$1 name=$2 log=$GROUND/logs/$1.create.log
+  say "$cluster: creating"
+  cluster_config "$name" |
+    kind create cluster --name "$cluster" --image "$image" --config - --wait 180s \
+      --kubeconfig "$KUBECONFIG_DIR/$cluster" >"$log" 2>&1 ||
+    { tail -15 "$log" >&2; say "error: $cluster: not created (log $log)"; return 1; }
+}
+
+# The node's readiness says nothing of cluster DNS.
+ready() {
+  local cluster=$1
+  kube "$cluster" -n kube-system rollout status deployment/coredns --timeout=120s >/dev/null ||
+    { say "error: $cluster: coredns did not come up"; return 1; }
+  wait_for 30 kube "$cluster" -n default get serviceaccount default ||
+    { say "error: $cluster: no default service account"; return 1; }
+  (umask 077 && kind get kubeconfig --internal --name "$cluster" >"$KUBECONFIG_DIR/$cluster.internal" 2>/dev/null) ||
+    return 1
+  say "$cluster: ready"
+}
+
+bring_up() {
+  local name=$1 cluster=$CLUSTER_PREFIX$1
+  if standing "$cluster"; then
+    if healthy "$cluster" "$name" || revive "$cluster" "$name"; then
+      ready "$cluster"
+      return
+    fi
+    say "$cluster: stands but is not healthy: deleting it"
+    kind delete cluster --name "$cluster" --kubeconfig "$KUBECONFIG_DIR/$cluster" >/dev/null 2>&1
+  fi
+  create "$cluster" "$name" && ready "$cluster"
+}
+
+memory_for() { (($(awk '/^MemAvailable/ {print int($2 / 1024)}' /proc/meminfo) > $1 * start_mib)); }
+
+"$here/docker.sh"
+need kind kubectl jq
+image=$("$here/node-image.sh")
+lock "clusters-$CLUSTER_PREFIX"
+mkdir -p "$KUBECONFIG_DIR" "$GROUND/logs"
+
+running=()
+for name in "${names[@]}"; do
+  if memory_for $((${#running[@]} + 1)); then
+    bring_up "$name" &
+    running+=($!)
+  else
+    # In turn where memory is short: the ones before have settled by then.
+    for pid in "${running[@]}"; do wait "$pid" || failed=1; done
+    running=()
+    bring_up "$name" || failed=1
+  fi
+done
+for pid in "${running[@]}"; do wait "$pid" || failed=1; done
+"$here/kubeconfig.sh"
+[[ -z ${failed:-} ]] || fail "not every cluster came up"
+say "ready: export KUBECONFIG=$KUBECONFIG_MERGED"
