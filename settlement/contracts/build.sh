@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Compiles the contracts and writes ABI and bytecode to abi/; with --check it only compares, and fails on drift.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+contracts=(SpillwaySettlement TestToken)
+out="${FOUNDRY_OUT:-out}"
+
+case "${1:-}" in
+  "") target=abi ;;
+  --check) target=$(mktemp -d); trap 'rm -rf "$target"' EXIT ;;
+  *) echo "usage: build.sh [--check]" >&2; exit 2 ;;
+esac
+
+node_modules/.bin/forge build --quiet src
+mkdir -p "$target"
+for contract in "${contracts[@]}"; do
+  node bin/artifact.js "$out/$contract.sol/$contract.json" > "$target/$contract.json"
+done
+
+if [ "$target" != abi ] && ! diff -rq abi "$target"; then
+  echo "abi/ differs from what src/ compiles to: run 'make build' and commit abi/" >&2
+  exit 1
+fi
