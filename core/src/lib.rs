@@ -3,7 +3,14 @@
 //! In: plain values (observed offers, receipts, times given by the caller). Out: decisions as values.
 //! No IO, no clock, no randomness, no async, no Kubernetes client; may depend on nothing of ours.
 
+pub mod batch;
 pub mod duration;
 pub mod knowledge;
 pub mod memory;
+pub mod merkle;
 pub mod money;
+pub mod order;
+pub mod receipt;
+pub mod sealing;
+pub mod shard;
+pub mod signature;
