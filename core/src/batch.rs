@@ -1,0 +1,183 @@
+//! A batch of paid attempts: leaves, header, ledger entries and the leaves document, sealed from a set of leaves.
+//!
+//! The order in which leaves arrive changes nothing: the same set seals to the same bytes.
+
+mod document;
+mod ledger;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod vectors;
+
+use std::collections::HashSet;
+
+use alloy_primitives::{Address, B256, keccak256};
+use alloy_sol_types::{SolStruct, SolValue};
+
+use crate::merkle;
+
+pub use document::{DocumentError, LeafRecord, LeavesDocument};
+pub use ledger::{entry_parts, ledger_hash};
+
+alloy_sol_types::sol! {
+    /// One paid attempt. `amount` is micro-USD; `order` and `receipt` are EIP-712 struct hashes.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Leaf {
+        bytes32 job;
+        uint32 shard;
+        uint16 attempt;
+        uint8 kind;
+        address payer;
+        address provider;
+        uint128 amount;
+        bytes32 order;
+        bytes32 receipt;
+    }
+
+    /// One batch. `previous` is the hash of the header before it, zero for sequence 1.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Header {
+        uint64 sequence;
+        uint32 count;
+        uint128 total;
+        bytes32 previous;
+        bytes32 jobsRoot;
+        bytes32 ledgerHash;
+        bytes32 dataHash;
+    }
+}
+
+impl Leaf {
+    /// Hashed twice, so that no inner node of the tree can pass for a leaf.
+    pub fn hash(&self) -> B256 {
+        keccak256(self.eip712_hash_struct())
+    }
+
+    fn sort_key(&self) -> (Address, B256, u32, u8, u16) {
+        (self.provider, self.job, self.shard, self.kind, self.attempt)
+    }
+}
+
+impl Header {
+    /// keccak256(abi.encode(typehash, chain id, contract, fields)): the identity of a batch.
+    pub fn hash(&self, chain_id: u64, contract: Address) -> B256 {
+        let place = (self.eip712_type_hash(), alloy_primitives::U256::from(chain_id), contract).abi_encode();
+        keccak256([place, self.abi_encode()].concat())
+    }
+}
+
+/// A sealed batch: everything that a Settlement and the contract need.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sealed {
+    pub header: Header,
+    pub header_hash: B256,
+    /// In the tree's order.
+    pub leaves: Vec<Leaf>,
+    /// The leaves document, as stored under `settlements/<dataHash>.json`.
+    pub document: Vec<u8>,
+    /// Packed `address | uint96`, ascending.
+    pub debits: Vec<B256>,
+    pub credits: Vec<B256>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    #[error("a batch needs at least one leaf")]
+    Empty,
+    #[error("a batch has at most {most} leaves, got {0}", most = u32::MAX)]
+    TooManyLeaves(usize),
+    #[error("sequences start at 1")]
+    SequenceZero,
+    #[error("sequence 1 has no header before it: previous must be zero, and of no other sequence")]
+    Previous,
+    #[error("job {job} shard {shard}: kind {kind} is paid twice")]
+    PaidTwice { job: B256, shard: u32, kind: u8 },
+    #[error("job {job} shard {shard} attempt {attempt}: {role} is the zero address")]
+    ZeroAddress { job: B256, shard: u32, attempt: u16, role: &'static str },
+    #[error("job {job} shard {shard} attempt {attempt}: no kind has code {kind}")]
+    UnknownKind { job: B256, shard: u32, attempt: u16, kind: u8 },
+    #[error("the sum of {account} exceeds 2^96 - 1 micro-USD")]
+    SumTooLarge { account: Address },
+    #[error("the total exceeds 2^64 - 1 micro-USD")]
+    TotalTooLarge,
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+}
+
+/// Seals a set of leaves into the batch at `sequence`; `previous` is the hash of the header before.
+///
+/// # Errors
+/// When a leaf is invalid or paid twice, a sum is too large, or sequence and previous contradict each other.
+pub fn seal(
+    chain_id: u64,
+    contract: Address,
+    sequence: u64,
+    previous: B256,
+    mut leaves: Vec<Leaf>,
+) -> Result<Sealed, SealError> {
+    check_place(sequence, previous)?;
+    let count = check_leaves(&leaves)?;
+    leaves.sort_unstable_by_key(Leaf::sort_key);
+    let (debits, credits) = ledger::entries(&leaves)?;
+    let document = LeavesDocument::new(chain_id, contract, sequence, previous, &leaves).to_bytes()?;
+    let header = Header {
+        sequence,
+        count,
+        total: total(&leaves)?,
+        previous,
+        jobsRoot: jobs_root(&leaves)?,
+        ledgerHash: ledger_hash(&debits, &credits),
+        dataHash: keccak256(&document),
+    };
+    let header_hash = header.hash(chain_id, contract);
+    Ok(Sealed { header, header_hash, leaves, document, debits, credits })
+}
+
+fn check_place(sequence: u64, previous: B256) -> Result<(), SealError> {
+    match (sequence, previous.is_zero()) {
+        (0, _) => Err(SealError::SequenceZero),
+        (1, false) | (2.., true) => Err(SealError::Previous),
+        _ => Ok(()),
+    }
+}
+
+fn check_leaves(leaves: &[Leaf]) -> Result<u32, SealError> {
+    let mut paid = HashSet::new();
+    for leaf in leaves {
+        check_leaf(leaf)?;
+        // Covers the same attempt twice as well.
+        if !paid.insert((leaf.job, leaf.shard, leaf.kind)) {
+            return Err(SealError::PaidTwice { job: leaf.job, shard: leaf.shard, kind: leaf.kind });
+        }
+    }
+    match u32::try_from(leaves.len()) {
+        Ok(0) => Err(SealError::Empty),
+        Ok(count) => Ok(count),
+        Err(_) => Err(SealError::TooManyLeaves(leaves.len())),
+    }
+}
+
+fn check_leaf(leaf: &Leaf) -> Result<(), SealError> {
+    let Leaf { job, shard, attempt, kind, payer, provider, .. } = *leaf;
+    if payer.is_zero() {
+        return Err(SealError::ZeroAddress { job, shard, attempt, role: "payer" });
+    }
+    if provider.is_zero() {
+        return Err(SealError::ZeroAddress { job, shard, attempt, role: "provider" });
+    }
+    match crate::order::Kind::from_code(kind) {
+        Some(_) => Ok(()),
+        None => Err(SealError::UnknownKind { job, shard, attempt, kind }),
+    }
+}
+
+/// The contract holds amounts in 64 bits: a larger total could never be posted.
+fn total(leaves: &[Leaf]) -> Result<u128, SealError> {
+    let sum = leaves.iter().try_fold(0u128, |sum, leaf| sum.checked_add(leaf.amount));
+    sum.filter(|sum| *sum <= u128::from(u64::MAX)).ok_or(SealError::TotalTooLarge)
+}
+
+fn jobs_root(sorted: &[Leaf]) -> Result<B256, SealError> {
+    let hashes: Vec<B256> = sorted.iter().map(Leaf::hash).collect();
+    merkle::root(&hashes).ok_or(SealError::Empty)
+}
