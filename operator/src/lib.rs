@@ -1,0 +1,8 @@
+//! The hub's controllers. In: API objects, heartbeats, the hub store. Out: facts, pods, assignments, sealed settlements.
+//!
+//! `provider` turns claims into facts; `job` plans InferenceJobs and is the one writer of their status, through
+//! `pods`, `dispatch` (assignments) and `verification` (results); `accrual` seals what is owed. May depend on core and crds.
+
+pub mod keys;
+pub mod pods;
+pub mod store;
