@@ -6,11 +6,13 @@
 pub mod batch;
 pub mod duration;
 pub mod knowledge;
+pub mod market;
 pub mod memory;
 pub mod merkle;
 pub mod money;
 pub mod order;
 pub mod receipt;
 pub mod sealing;
+pub mod reputation;
 pub mod shard;
 pub mod signature;

@@ -1,0 +1,24 @@
+//! The market: offers of GPUs, what a job asks for, and which offer serves it best.
+//!
+//! One code for placement, the scheduler extender and `plan`. In: [`Offer`]s and a [`Requirement`] as plain values.
+//! Out: an [`Exclusion`] for each offer that does not fit, a [`Ranking`] of those that do. Hard needs exclude, terms
+//! only rank: no weight can make an offer eligible.
+
+mod class;
+mod compute_capability;
+mod exclusion;
+mod explain;
+mod offer;
+mod rank;
+mod requirement;
+mod score;
+#[cfg(test)]
+mod tests;
+
+pub use class::{DataClass, ProviderClass};
+pub use compute_capability::{ComputeCapability, ComputeCapabilityError};
+pub use exclusion::{Exclusion, exclude};
+pub use offer::{LatencyMicros, Offer};
+pub use rank::{Candidate, Ranking, rank};
+pub use requirement::Requirement;
+pub use score::{Policy, Terms, UNKNOWN_LATENCY_TERM, UNKNOWN_REPUTATION_TERM, Weights, score};
