@@ -10,9 +10,12 @@
   ETCD_VERSION=3.6.16
   COREDNS_VERSION=1.14.2
   CRICTL_VERSION=1.36.0
+  HELM_VERSION=4.3.1
+  S3_VERSION=0.14.1
 
   REPOSITORY=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
   SPILLWAY_CACHE=${SPILLWAY_CACHE:-$HOME/.cache/spillway}
+  RUST_VERSION=$(sed -n 's/^channel = "\(.*\)"$/\1/p' "$REPOSITORY/rust-toolchain.toml")
   KUBERNETES_BIN=$SPILLWAY_CACHE/kubernetes/v$KUBERNETES_VERSION
   CARGO_TARGET=${CARGO_TARGET_DIR:-$REPOSITORY/target}
   CARGO_TRIPLE=x86_64-unknown-linux-musl
