@@ -102,7 +102,7 @@ pub enum ShardState {
     Failed,
 }
 
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct AttemptStatus {
     /// Counted per shard from 0 over all kinds.
@@ -127,6 +127,12 @@ pub struct AttemptStatus {
     /// The most this attempt may cost: reserved while it lives.
     #[serde(default)]
     pub upper_bound_micro: u64,
+    /// Payout address and expiry (Unix seconds) of the signed order: with the price, the bound and the payer they
+    /// make the order, and so the leaf that pays it, again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payout: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order_expiry: Option<u64>,
     /// Why the node won: `price 0.90, latency 4 ms, reputation unknown, score 0.81, best of 2`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision: Option<String>,

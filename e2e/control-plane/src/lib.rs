@@ -1,1 +1,10 @@
-//! Front page follows.
+//! A real etcd and kube-apiserver for one test process, on loopback, with Spillway's CRDs installed.
+//!
+//! In: `KUBEBUILDER_ASSETS` (folder with `etcd` and `kube-apiserver`; default: where `e2e/tools/kubernetes.sh` puts them).
+//! Out: kube clients (cluster admin, or any service account). The processes end when [`ControlPlane`] is dropped.
+//! Test code: may depend on everything.
+
+mod certificates;
+mod server;
+
+pub use server::{ControlPlane, eventually};
