@@ -296,6 +296,3 @@ fn container_security() -> SecurityContext {
         ..SecurityContext::default()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -168,6 +168,3 @@ fn classify(key: &str, error: object_store::Error) -> StoreError {
         source => StoreError::Unavailable { key, source },
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,18 @@
+//! From a receipt to a verdict: is it valid, do two results agree, what is written down of it.
+//!
+//! In: an attempt in state Completed, the results object in the hub store. Out: [`Examined`] and [`Compared`] as values
+//! for the planner; a [`StoredReceipt`] and a verdict object in the store; counts for a provider's reputation.
+//! What cannot be asked now is `Unknown`, never a rejection.
+
+mod comparison;
+mod examination;
+mod record;
+mod reputation;
+
+pub use comparison::{Compared, compare};
+pub use examination::{Examined, Examination, examine};
+pub use record::{StoredReceipt, record_verdict, stored_receipt};
+pub use reputation::reputation_counts;
+
+/// Most bytes of one shard's results that the operator reads.
+pub const RESULTS_LIMIT: u64 = 64 << 20;
