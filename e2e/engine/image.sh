@@ -19,7 +19,8 @@ build() {
 binary=${ENGINE_BINARY:-$(build)}
 model=${MODEL_DIR:-$("$here/weights.sh")}
 # An image without a loader starts only what needs none.
-if readelf --program-headers "$binary" | grep -q INTERP; then
+headers=$(readelf --program-headers "$binary")
+if [[ $headers == *INTERP* ]]; then
   echo "image.sh: $binary is dynamically linked; build it for x86_64-unknown-linux-musl" >&2
   exit 1
 fi

@@ -1,4 +1,10 @@
 //! The server on loopback, with the real weights, against the vectors that `reference/` computed.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "clippy sees tests only in #[test] functions"
+)]
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
