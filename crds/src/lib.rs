@@ -11,6 +11,7 @@ mod gpu_provider;
 mod inference_job;
 mod inference_job_status;
 pub mod market;
+pub mod money;
 pub mod names;
 mod provider_inventory;
 mod settlement;

@@ -81,11 +81,13 @@ impl ValidatedJob {
 }
 
 impl ShardStatus {
-    /// Owners who hold or ran an attempt of this shard other than `attempt`; one that never left for a provider, or
-    /// was cancelled by us, does not count.
+    /// Owners who hold, or completed, an attempt of this shard other than `attempt`. One that failed, was lost or was
+    /// cancelled left no result, so its owner is as good a judge as any.
     pub fn other_owners(&self, attempt: u16) -> BTreeSet<String> {
+        use crate::AttemptState::{Assigned, Completed, Expected, Running};
         let others = self.attempts.iter().filter(|other| other.number != attempt);
-        others.filter(|other| other.state != crate::AttemptState::Cancelled).filter_map(|other| other.provider.clone()).collect()
+        let runs = others.filter(|other| matches!(other.state, Expected | Assigned | Running | Completed));
+        runs.filter_map(|other| other.provider.clone()).collect()
     }
 }
 
