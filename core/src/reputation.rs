@@ -28,7 +28,11 @@ impl Reputation {
             return Knowledge::Unknown;
         }
         let lower_bound = lower_bound(accepted, rejected);
-        Knowledge::Known(Self { accepted, rejected, lower_bound })
+        Knowledge::Known(Self {
+            accepted,
+            rejected,
+            lower_bound,
+        })
     }
 
     pub fn accepted(&self) -> u64 {
@@ -49,4 +53,72 @@ fn lower_bound(accepted: u64, rejected: u64) -> f64 {
     let (accepted, rejected) = (accepted as f64, rejected as f64);
     let scale = (MOST_CHECKS / (accepted + rejected)).min(1.0);
     beta::quantile(LOWER_QUANTILE, accepted * scale + 1.0, rejected * scale + 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn bound(accepted: u64, rejected: u64) -> f64 {
+        Reputation::of(accepted, rejected).known().unwrap().lower_bound()
+    }
+
+    #[test]
+    fn no_check_is_no_knowledge() {
+        assert_eq!(Reputation::of(0, 0), Knowledge::Unknown);
+        let one = Reputation::of(3, 1).known().unwrap();
+        assert_eq!((one.accepted(), one.rejected()), (3, 1));
+    }
+
+    #[test]
+    fn agrees_with_closed_forms() {
+        // Beta(n + 1, 1) has quantile p^(1/(n+1)); Beta(1, n + 1) has 1 − (1 − p)^(1/(n+1)).
+        for checks in [1_u64, 2, 10, 100, 1_000, 50_000] {
+            let exponent = 1.0 / (checks as f64 + 1.0);
+            let (all_good, all_bad) = (0.05_f64.powf(exponent), 1.0 - 0.95_f64.powf(exponent));
+            assert!((bound(checks, 0) - all_good).abs() < 1e-9, "{checks}");
+            assert!((bound(0, checks) - all_bad).abs() < 1e-9, "{checks}");
+        }
+    }
+
+    #[test]
+    fn agrees_with_published_values() {
+        // Beta(2, 2): 3x² − 2x³ = 0.05. Beta(3, 2): 4x³ − 3x⁴ = 0.05.
+        let (both, two_of_three) = (bound(1, 1), bound(2, 1));
+        assert!((3.0 * both.powi(2) - 2.0 * both.powi(3) - 0.05).abs() < 1e-9);
+        assert!((4.0 * two_of_three.powi(3) - 3.0 * two_of_three.powi(4) - 0.05).abs() < 1e-9);
+    }
+
+    #[test]
+    fn endless_records_stay_cheap_and_finite() {
+        assert!(bound(u64::MAX, 0) > 0.9999);
+        assert!(bound(0, u64::MAX) < 0.0001);
+        assert!((bound(u64::MAX, u64::MAX) - 0.4974).abs() < 0.001);
+    }
+
+    proptest! {
+        #[test]
+        fn moves_with_the_record(accepted in 0..3_000_u64, rejected in 0..3_000_u64) {
+            prop_assume!(accepted + rejected > 0);
+            let now = bound(accepted, rejected);
+            prop_assert!((0.0..=1.0).contains(&now));
+            prop_assert!(bound(accepted + 1, rejected) > now);
+            prop_assert!(bound(accepted, rejected + 1) < now);
+        }
+
+        #[test]
+        fn stays_below_the_observed_share(accepted in 1..3_000_u64, rejected in 0..3_000_u64) {
+            let share = (accepted as f64 + 1.0) / ((accepted + rejected) as f64 + 2.0);
+            prop_assert!(bound(accepted, rejected) < share);
+        }
+
+        #[test]
+        fn any_record_gives_a_number(accepted: u64, rejected: u64) {
+            if let Knowledge::Known(reputation) = Reputation::of(accepted, rejected) {
+                prop_assert!((0.0..=1.0).contains(&reputation.lower_bound()));
+            }
+        }
+    }
 }

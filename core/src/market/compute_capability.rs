@@ -18,9 +18,19 @@ impl FromStr for ComputeCapability {
     type Err = ComputeCapabilityError;
 
     fn from_str(text: &str) -> Result<Self, ComputeCapabilityError> {
-        let number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse().ok()).flatten();
+        let number = |part: &str| {
+            part.bytes()
+                .all(|byte| byte.is_ascii_digit())
+                .then(|| part.parse().ok())
+                .flatten()
+        };
         text.split_once('.')
-            .and_then(|(major, minor)| Some(Self { major: number(major)?, minor: number(minor)? }))
+            .and_then(|(major, minor)| {
+                Some(Self {
+                    major: number(major)?,
+                    minor: number(minor)?,
+                })
+            })
             .ok_or_else(|| ComputeCapabilityError(text.to_owned()))
     }
 }

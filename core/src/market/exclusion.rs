@@ -56,7 +56,10 @@ impl Exclusion {
 
     /// Whether waiting may cure it, without a change of the offer or of the job.
     pub const fn passes_with_time(&self) -> bool {
-        matches!(self, Self::LatencyUnknown | Self::Latency { .. } | Self::Unavailable | Self::NoFreeGpus)
+        matches!(
+            self,
+            Self::LatencyUnknown | Self::Latency { .. } | Self::Unavailable | Self::NoFreeGpus
+        )
     }
 }
 
@@ -141,7 +144,10 @@ fn shared_gpu(requirement: &Requirement, offer: &Offer) -> Option<Exclusion> {
 }
 
 fn memory(requirement: &Requirement, offer: &Offer) -> Option<Exclusion> {
-    requirement.min_memory.filter(|least| offer.gpu_memory < *least).map(|least| Exclusion::Memory { least })
+    requirement
+        .min_memory
+        .filter(|least| offer.gpu_memory < *least)
+        .map(|least| Exclusion::Memory { least })
 }
 
 fn compute_capability(requirement: &Requirement, offer: &Offer) -> Option<Exclusion> {
@@ -157,7 +163,10 @@ fn host_size(requirement: &Requirement, offer: &Offer) -> Option<Exclusion> {
 }
 
 fn owner(requirement: &Requirement, offer: &Offer) -> Option<Exclusion> {
-    requirement.excluded_providers.contains(&offer.provider).then_some(Exclusion::OwnerExcluded)
+    requirement
+        .excluded_providers
+        .contains(&offer.provider)
+        .then_some(Exclusion::OwnerExcluded)
 }
 
 fn price(requirement: &Requirement, offer: &Offer) -> Option<Exclusion> {

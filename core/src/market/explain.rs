@@ -17,7 +17,10 @@ impl Ranking {
         if reasons.is_empty() {
             return summary;
         }
-        let reasons: Vec<String> = reasons.iter().map(|(exclusion, count)| format!("{count} {exclusion}")).collect();
+        let reasons: Vec<String> = reasons
+            .iter()
+            .map(|(exclusion, count)| format!("{count} {exclusion}"))
+            .collect();
         format!("{summary}: {}", reasons.join(", "))
     }
 

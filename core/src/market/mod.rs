@@ -19,6 +19,6 @@ pub use class::{DataClass, ProviderClass};
 pub use compute_capability::{ComputeCapability, ComputeCapabilityError};
 pub use exclusion::{Exclusion, exclude};
 pub use offer::{LatencyMicros, Offer};
-pub use rank::{Candidate, Ranking, rank};
+pub use rank::{Candidate, Ranking, best_offers_first, rank};
 pub use requirement::Requirement;
 pub use score::{Policy, Terms, UNKNOWN_LATENCY_TERM, UNKNOWN_REPUTATION_TERM, Weights, score};

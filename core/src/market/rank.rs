@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use crate::knowledge::Knowledge;
-use crate::market::{Exclusion, LatencyMicros, Offer, Requirement, Terms, Weights, exclude};
+use crate::market::{Exclusion, LatencyMicros, Offer, Requirement, Terms, Weights, exclude, score};
 use crate::money::UnitPrice;
 use crate::reputation::Reputation;
 
@@ -35,20 +35,46 @@ pub struct Ranking {
 
 /// Ranks `offers`: a pure function, independent of the order in which they are given.
 pub fn rank(requirement: &Requirement, weights: &Weights, offers: &[Offer]) -> Ranking {
-    let mut ranking = Ranking { offers: u32::try_from(offers.len()).unwrap_or(u32::MAX), ..Ranking::default() };
+    let mut ranking = Ranking {
+        offers: u32::try_from(offers.len()).unwrap_or(u32::MAX),
+        ..Ranking::default()
+    };
     for offer in offers {
         match exclude(requirement, offer) {
             Some(exclusion) => *ranking.excluded.entry(exclusion).or_default() += 1,
             None => ranking.candidates.push(Candidate::new(requirement, weights, offer)),
         }
     }
-    ranking.candidates.sort_by(best_first);
+    ranking
+        .candidates
+        .sort_by(|left, right| best_first(left.standing(), right.standing()));
     ranking
 }
 
-fn best_first(left: &Candidate, right: &Candidate) -> Ordering {
-    let by_score = right.score.total_cmp(&left.score);
-    by_score.then_with(|| left.price.cmp(&right.price)).then_with(|| left.node.cmp(&right.node))
+/// Sorts offers as [`rank`] would, without asking whether they fit and without copying them.
+pub fn best_offers_first<'a>(
+    requirement: &Requirement,
+    weights: &Weights,
+    offers: impl IntoIterator<Item = &'a Offer>,
+) -> Vec<&'a Offer> {
+    let scored = offers
+        .into_iter()
+        .map(|offer| (score(requirement, weights, offer), offer));
+    let mut scored: Vec<(f64, &Offer)> = scored.collect();
+    let standing = |(score, offer): &(f64, &'a Offer)| (*score, offer.price, offer.node.as_str());
+    scored.sort_by(|left, right| best_first(standing(left), standing(right)));
+    scored.into_iter().map(|(_, offer)| offer).collect()
+}
+
+/// Score, price and node name: all that the order depends on.
+type Standing<'a> = (f64, UnitPrice, &'a str);
+
+fn best_first(left: Standing<'_>, right: Standing<'_>) -> Ordering {
+    right
+        .0
+        .total_cmp(&left.0)
+        .then_with(|| left.1.cmp(&right.1))
+        .then_with(|| left.2.cmp(right.2))
 }
 
 impl Candidate {
@@ -66,12 +92,20 @@ impl Candidate {
             score: terms.weighted(weights),
         }
     }
+
+    fn standing(&self) -> Standing<'_> {
+        (self.score, self.price, &self.node)
+    }
 }
 
 impl Ranking {
     /// The dearest of the first `count` candidates: what an attempt pinned to them may cost per GPU-hour.
     pub fn dearest(&self, count: usize) -> Option<UnitPrice> {
-        self.candidates.iter().take(count).map(|candidate| candidate.price).max()
+        self.candidates
+            .iter()
+            .take(count)
+            .map(|candidate| candidate.price)
+            .max()
     }
 
     /// Counts per reason word, for `status.placement.excluded`.

@@ -44,9 +44,21 @@ pub struct Weights {
 impl Weights {
     pub const fn of(policy: Policy) -> Self {
         match policy {
-            Policy::Cost => Self { price: 0.80, latency: 0.05, reputation: 0.15 },
-            Policy::Latency => Self { price: 0.15, latency: 0.70, reputation: 0.15 },
-            Policy::Balanced => Self { price: 0.40, latency: 0.30, reputation: 0.30 },
+            Policy::Cost => Self {
+                price: 0.80,
+                latency: 0.05,
+                reputation: 0.15,
+            },
+            Policy::Latency => Self {
+                price: 0.15,
+                latency: 0.70,
+                reputation: 0.15,
+            },
+            Policy::Balanced => Self {
+                price: 0.40,
+                latency: 0.30,
+                reputation: 0.30,
+            },
         }
     }
 }
@@ -76,8 +88,7 @@ impl Terms {
 
     /// Weighted sum, in [0, 1].
     pub fn weighted(&self, weights: &Weights) -> f64 {
-        let sum =
-            weights.price * self.price + weights.latency * self.latency + weights.reputation * self.reputation;
+        let sum = weights.price * self.price + weights.latency * self.latency + weights.reputation * self.reputation;
         sum.clamp(0.0, 1.0)
     }
 }
@@ -103,5 +114,7 @@ fn latency_term(latency: Knowledge<LatencyMicros>) -> f64 {
 }
 
 fn reputation_term(reputation: Knowledge<Reputation>) -> f64 {
-    reputation.known().map_or(UNKNOWN_REPUTATION_TERM, |reputation| reputation.lower_bound())
+    reputation
+        .known()
+        .map_or(UNKNOWN_REPUTATION_TERM, |reputation| reputation.lower_bound())
 }

@@ -17,7 +17,11 @@ pub(super) fn quantile(probability: f64, a: f64, b: f64) -> f64 {
     let (mut low, mut high) = (0.0, 1.0);
     for _ in 0..BISECTIONS {
         let middle = f64::midpoint(low, high);
-        if incomplete(middle, a, b, front) < probability { low = middle } else { high = middle }
+        if incomplete(middle, a, b, front) < probability {
+            low = middle
+        } else {
+            high = middle
+        }
     }
     f64::midpoint(low, high)
 }

@@ -74,7 +74,10 @@ impl ValidatedJob {
         let waits = self.burst_after.is_some_and(|after| age < after);
         let private_allowed = requirement.classes.is_empty() || requirement.classes.contains(&ProviderClass::Private);
         if waits && private_allowed {
-            return Requirement { classes: vec![ProviderClass::Private], ..requirement };
+            return Requirement {
+                classes: vec![ProviderClass::Private],
+                ..requirement
+            };
         }
         requirement
     }
@@ -165,7 +168,10 @@ fn check_classes(requirement: &Requirement) -> Result<(), SpecError> {
         return Ok(());
     }
     let message = format!("none of these classes may hold {data:?} data: add Private, or lower spec.data.class");
-    Err(SpecError { field: "spec.placement.classes", message })
+    Err(SpecError {
+        field: "spec.placement.classes",
+        message,
+    })
 }
 
 fn check_secret_tier(tier: u8) -> Result<(), SpecError> {
@@ -173,13 +179,19 @@ fn check_secret_tier(tier: u8) -> Result<(), SpecError> {
         return Ok(());
     }
     let message = format!("tier {tier} is not offered by this hub: use 0 or {MAX_SECRET_TIER}");
-    Err(SpecError { field: "spec.data.secretTier", message })
+    Err(SpecError {
+        field: "spec.data.secretTier",
+        message,
+    })
 }
 
 fn latency_bound(bound: &LatencyBound) -> Result<u64, SpecError> {
     if bound.to != LATENCY_TO {
         let message = format!("latency to `{}` is not measured: use \"{LATENCY_TO}\"", bound.to);
-        return Err(SpecError { field: "spec.placement.maxLatency.to", message });
+        return Err(SpecError {
+            field: "spec.placement.maxLatency.to",
+            message,
+        });
     }
     let p95 = positive("spec.placement.maxLatency.p95", &bound.p95)?;
     Ok(u64::try_from(p95.as_micros()).unwrap_or(u64::MAX))
@@ -193,12 +205,17 @@ fn shards(execution: &Execution) -> Result<ShardCount, SpecError> {
     };
     let count = count.filter(|count| (1..=MAX_SHARDS).contains(count));
     let message = || format!("write \"auto\" or a number from 1 to {MAX_SHARDS}");
-    count.map(ShardCount::Count).ok_or_else(|| SpecError { field: "spec.execution.shards", message: message() })
+    count.map(ShardCount::Count).ok_or_else(|| SpecError {
+        field: "spec.execution.shards",
+        message: message(),
+    })
 }
 
 fn burst_after(spec: &InferenceJobSpec) -> Result<Option<Duration>, SpecError> {
     let burst = spec.placement.burst.as_ref();
-    burst.map(|burst| time("spec.placement.burst.after", &burst.after)).transpose()
+    burst
+        .map(|burst| time("spec.placement.burst.after", &burst.after))
+        .transpose()
 }
 
 fn service(spec: &InferenceJobSpec) -> Result<Option<ServiceTerms>, SpecError> {
@@ -214,7 +231,10 @@ where
     T: FromStr,
     T::Err: Display,
 {
-    text.parse().map_err(|error: T::Err| SpecError { field, message: error.to_string() })
+    text.parse().map_err(|error: T::Err| SpecError {
+        field,
+        message: error.to_string(),
+    })
 }
 
 fn optional<T>(field: &'static str, text: Option<&str>) -> Result<Option<T>, SpecError>
@@ -226,23 +246,46 @@ where
 }
 
 fn time(field: &'static str, text: &str) -> Result<Duration, SpecError> {
-    duration::parse(text).map_err(|error| SpecError { field, message: error.to_string() })
+    duration::parse(text).map_err(|error| SpecError {
+        field,
+        message: error.to_string(),
+    })
 }
 
 fn positive(field: &'static str, text: &str) -> Result<Duration, SpecError> {
     let length = time(field, text)?;
     let message = "must be longer than nothing, such as \"15m\"".to_owned();
-    if length.is_zero() { Err(SpecError { field, message }) } else { Ok(length) }
+    if length.is_zero() {
+        Err(SpecError { field, message })
+    } else {
+        Ok(length)
+    }
 }
 
 fn at_least_one(field: &'static str, count: u32) -> Result<u32, SpecError> {
-    if count > 0 { Ok(count) } else { Err(SpecError { field, message: "must be at least 1".to_owned() }) }
+    if count > 0 {
+        Ok(count)
+    } else {
+        Err(SpecError {
+            field,
+            message: "must be at least 1".to_owned(),
+        })
+    }
 }
 
 /// A share from "0" to "1" with at most four decimals.
 fn ten_thousandths(field: &'static str, text: &str) -> Result<u32, SpecError> {
     let message = || format!("`{text}` is not a share: write a decimal string from \"0\" to \"1\", such as \"0.2\"");
-    let micro = text.parse::<MicroUsd>().ok().map(|share| share.0).filter(|micro| *micro <= 1_000_000);
-    let share = micro.filter(|micro| micro % 100 == 0).and_then(|micro| u32::try_from(micro / 100).ok());
-    share.ok_or_else(|| SpecError { field, message: message() })
+    let micro = text
+        .parse::<MicroUsd>()
+        .ok()
+        .map(|share| share.0)
+        .filter(|micro| *micro <= 1_000_000);
+    let share = micro
+        .filter(|micro| micro % 100 == 0)
+        .and_then(|micro| u32::try_from(micro / 100).ok());
+    share.ok_or_else(|| SpecError {
+        field,
+        message: message(),
+    })
 }

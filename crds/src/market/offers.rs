@@ -14,7 +14,10 @@ use crate::{AssignmentState, GpuProvider, GpuProviderStatus, HostFact, WorkAssig
 /// One offer per host. `in_use` counts GPUs held per virtual node; a node that is missing holds none. A provider
 /// that named no price yet has no offers.
 pub fn offers_of(provider: &GpuProvider, in_use: &BTreeMap<String, u32>) -> Vec<Offer> {
-    let Some((status, price)) = provider.status.as_ref().and_then(|status| Some((status, status.unit_price_micro?)))
+    let Some((status, price)) = provider
+        .status
+        .as_ref()
+        .and_then(|status| Some((status, status.unit_price_micro?)))
     else {
         return Vec::new();
     };
@@ -26,7 +29,11 @@ pub fn offers_of(provider: &GpuProvider, in_use: &BTreeMap<String, u32>) -> Vec<
         reputation: Reputation::of(status.reputation.accepted, status.reputation.rejected),
         available: takes_work(provider, status),
     };
-    status.hosts.iter().map(|host| shared.offer(host, in_use.get(&host.node).copied().unwrap_or(0))).collect()
+    status
+        .hosts
+        .iter()
+        .map(|host| shared.offer(host, in_use.get(&host.node).copied().unwrap_or(0)))
+        .collect()
 }
 
 /// What all offers of a provider have in common.
@@ -50,7 +57,11 @@ impl Shared<'_> {
             jurisdiction: spec.jurisdiction.clone(),
             product: host.product.clone(),
             gpu_memory: Bytes(host.memory_mebibytes.saturating_mul(1 << 20)),
-            compute_capability: host.compute_capability.as_ref().and_then(|text| text.parse().ok()).into(),
+            compute_capability: host
+                .compute_capability
+                .as_ref()
+                .and_then(|text| text.parse().ok())
+                .into(),
             gpus_total: host.gpus,
             gpus_free: host.gpus.saturating_sub(gpus_in_use),
             price: self.price,
@@ -64,19 +75,29 @@ impl Shared<'_> {
 
 fn latency(status: &GpuProviderStatus) -> Knowledge<LatencyMicros> {
     let fact = status.latency.as_ref();
-    fact.map(|fact| LatencyMicros { median: fact.median_micros, p95: fact.p95_micros }).into()
+    fact.map(|fact| LatencyMicros {
+        median: fact.median_micros,
+        p95: fact.p95_micros,
+    })
+    .into()
 }
 
 /// Ready says that heartbeats are fresh; a provider that is being removed takes nothing new.
 fn takes_work(provider: &GpuProvider, status: &GpuProviderStatus) -> bool {
-    let ready = |condition: &crate::Condition| condition.type_ == provider_condition::READY && condition.status == "True";
+    let ready =
+        |condition: &crate::Condition| condition.type_ == provider_condition::READY && condition.status == "True";
     provider.metadata.deletion_timestamp.is_none() && status.conditions.iter().any(ready)
 }
 
 /// GPUs that an assignment holds on its host: all until it ended. One that is being deleted still holds them until the
 /// agent answers that it is gone.
 pub fn gpus_held(assignment: &WorkAssignment) -> u32 {
-    match assignment.status.as_ref().map(|status| status.state).unwrap_or_default() {
+    match assignment
+        .status
+        .as_ref()
+        .map(|status| status.state)
+        .unwrap_or_default()
+    {
         AssignmentState::Pending | AssignmentState::Accepted | AssignmentState::Running => assignment.spec.gpus,
         AssignmentState::Completed | AssignmentState::Failed | AssignmentState::Refused | AssignmentState::Gone => 0,
     }
@@ -84,7 +105,10 @@ pub fn gpus_held(assignment: &WorkAssignment) -> u32 {
 
 /// Sums GPUs held per virtual node of one provider; `held` gives host names of the provider's cluster and counts, as
 /// its assignments name them.
-pub fn gpus_in_use<'a>(provider: &GpuProvider, held: impl IntoIterator<Item = (&'a str, u32)>) -> BTreeMap<String, u32> {
+pub fn gpus_in_use<'a>(
+    provider: &GpuProvider,
+    held: impl IntoIterator<Item = (&'a str, u32)>,
+) -> BTreeMap<String, u32> {
     let hosts = provider.status.iter().flat_map(|status| &status.hosts);
     let nodes: BTreeMap<&str, &str> = hosts.map(|host| (host.name.as_str(), host.node.as_str())).collect();
     let mut in_use = BTreeMap::<String, u32>::new();
