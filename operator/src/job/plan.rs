@@ -1,0 +1,75 @@
+//! The pure planner of one InferenceJob: observed values and the time in, status and actions out.
+//!
+//! Stages run in the order of a job's life and each looks at the whole picture, so a restart at any point continues:
+//! acceptance → splitting → attempts (pods and assignments) → verification → placement (new attempts) → publishing.
+//! The status is written before any action runs, but for those that [`Action::precedes_status`] names.
+
+mod acceptance;
+mod action;
+mod attempts;
+mod cleanup;
+mod conditions;
+mod deletion;
+mod draft;
+mod ledger;
+mod placement;
+mod publishing;
+mod settling;
+mod splitting;
+mod summary;
+mod verification;
+
+use jiff::Timestamp;
+use spillway_crds::job_condition;
+
+pub use action::{Action, JobPlan};
+pub use ledger::{reserved, spent_on};
+pub use verification::{Questions, questions};
+
+use super::observed::Observed;
+use draft::Draft;
+
+/// Held by the operator until nothing of the job is left.
+pub const JOB_FINALIZER: &str = "spillway.dev/job";
+
+/// Plans the next step of a job. Equal arguments give equal plans.
+pub fn plan(observed: &Observed, now: Timestamp) -> JobPlan {
+    let mut draft = Draft::new(observed, now);
+    settling::record(&mut draft);
+    if observed.is_deleting() {
+        deletion::plan(&mut draft);
+    } else if !has_finalizer(observed) {
+        draft.act(Action::AddFinalizer);
+        return draft.unchanged();
+    } else if !draft.is_terminal() {
+        live(&mut draft);
+    }
+    cleanup::plan(&mut draft);
+    settling::conclude(&mut draft);
+    summary::summarise(&mut draft);
+    draft.finish()
+}
+
+fn live(draft: &mut Draft<'_>) {
+    let Some(terms) = acceptance::accept(draft) else { return };
+    if let Some(late) = acceptance::deadline_passed(draft, &terms) {
+        draft.fail("DeadlineExceeded", &late);
+        return;
+    }
+    if !splitting::split(draft, terms.job.shards) {
+        return;
+    }
+    attempts::follow(draft, &terms);
+    verification::judge(draft);
+    placement::place(draft, &terms);
+    if !draft.condition_holds(job_condition::FAILED) {
+        publishing::publish(draft);
+    }
+}
+
+fn has_finalizer(observed: &Observed) -> bool {
+    observed.job.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == JOB_FINALIZER)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,62 @@
+//! Money of one job, summed from its status. Reservations are never stored: they are the bounds of attempts that may
+//! still have to be paid.
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use spillway_core::money::MicroUsd;
+use spillway_crds::{AttemptKind, AttemptStatus, Cost, InferenceJobStatus};
+
+use super::draft::{awaits_verdict, is_accepted, is_live};
+
+fn attempts(status: &InferenceJobStatus) -> impl Iterator<Item = &AttemptStatus> {
+    status.shards.iter().flat_map(|shard| &shard.attempts)
+}
+
+/// Upper bounds of attempts that run, or whose result waits for a verdict.
+pub fn reserved(status: &InferenceJobStatus) -> MicroUsd {
+    let open = attempts(status).filter(|attempt| is_live(attempt.state) || awaits_verdict(attempt));
+    open.map(|attempt| MicroUsd(attempt.upper_bound_micro)).sum()
+}
+
+fn owed(attempt: &AttemptStatus) -> MicroUsd {
+    if is_accepted(attempt) { MicroUsd(attempt.amount_micro.unwrap_or_default()) } else { MicroUsd::ZERO }
+}
+
+/// Amounts of accepted attempts.
+pub(super) fn spent(status: &InferenceJobStatus) -> MicroUsd {
+    attempts(status).map(owed).sum()
+}
+
+/// Reserved now, and owed for attempts that finished on `date` (UTC).
+pub fn spent_on(status: &InferenceJobStatus, date: Date) -> MicroUsd {
+    let finished = |attempt: &&AttemptStatus| {
+        attempt.finished_at.as_ref().is_some_and(|time| time.0.to_zoned(TimeZone::UTC).date() == date)
+    };
+    let owed: MicroUsd = attempts(status).filter(finished).map(owed).sum();
+    owed.saturating_add(reserved(status))
+}
+
+pub(super) fn cost(status: &InferenceJobStatus) -> Cost {
+    let sum = |checks: bool| -> MicroUsd {
+        attempts(status).filter(|attempt| is_check(attempt.kind) == checks).map(owed).sum()
+    };
+    let (work, checks) = (sum(false), sum(true));
+    Cost {
+        reserved_micro: reserved(status).0,
+        work_micro: work.0,
+        checks_micro: checks.0,
+        total: usd(work.saturating_add(checks)),
+    }
+}
+
+fn is_check(kind: AttemptKind) -> bool {
+    matches!(kind, AttemptKind::Check | AttemptKind::Arbitrate)
+}
+
+/// For people: at least two decimals, no more than needed.
+pub(super) fn usd(amount: MicroUsd) -> String {
+    let text = amount.to_string();
+    let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
+    let fraction = fraction.trim_end_matches('0');
+    format!("{whole}.{fraction:0<2}")
+}

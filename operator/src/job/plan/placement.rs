@@ -1,0 +1,340 @@
+//! Placement: which shards get a new attempt now, pinned to which nodes, reserved at which bound.
+//!
+//! An attempt is only made when a GPU is free for it, so that pods do not queue behind nodes that stay full.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use spillway_core::market::{Offer, Ranking, Requirement, rank};
+use spillway_core::money::MicroUsd;
+use spillway_crds::{
+    AttemptKind, AttemptState, AttemptStatus, PlacementExplanation, ShardState, ShardStatus, job_condition,
+};
+
+use super::acceptance::Terms;
+use super::action::Action;
+use super::attempts::{bound, idle};
+use super::draft::{Draft, has_live, is_accepted, run_of};
+use super::ledger::{reserved, spent, spent_on};
+use super::verification::{Standing, standing};
+
+/// Nodes that an attempt is pinned to.
+const CANDIDATES: usize = 16;
+/// Most attempts of one shard, lost and cancelled ones included: the status must stay readable.
+const MOST_ATTEMPTS: usize = 64;
+/// While all fitting GPUs are busy; other jobs end without a hint to this one.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+const LONGEST_BACKOFF_SECONDS: i64 = 60;
+
+/// Plans new attempts and says in condition Placeable what stands in the way.
+pub(super) fn place(draft: &mut Draft<'_>, terms: &Terms) {
+    if let Some(hopeless) = hopeless_shard(draft, terms) {
+        let (position, reason, message) = hopeless;
+        draft.status.shards[position].state = ShardState::Failed;
+        return draft.fail(reason, &message);
+    }
+    let needs = needs(draft, terms);
+    if needs.is_empty() {
+        return placeable_again(draft);
+    }
+    let mut round = Round::new(draft, terms);
+    for need in needs {
+        if let Some(obstacle) = round.serve(draft, &need) {
+            return obstacle.report(draft);
+        }
+    }
+    round.report(draft);
+}
+
+/// One attempt that a shard is in want of.
+struct Need {
+    position: usize,
+    shard: u32,
+    kind: AttemptKind,
+}
+
+/// Checks first: what was begun is finished before more is begun.
+fn needs(draft: &mut Draft<'_>, terms: &Terms) -> Vec<Need> {
+    let mut checks = Vec::new();
+    let mut works = Vec::new();
+    for position in 0..draft.status.shards.len() {
+        let shard = &draft.status.shards[position];
+        let Some(kind) = wanted_kind(draft, shard) else { continue };
+        let need = Need { position, shard: shard.index, kind };
+        if let Some(retry_at) = retry_at(shard, kind).filter(|time| *time > draft.now) {
+            draft.wake_at(retry_at);
+        } else if kind == AttemptKind::Work {
+            works.push(need);
+        } else {
+            checks.push(need);
+        }
+    }
+    let running = draft.status.shards.iter().filter(|shard| has_live(shard, AttemptKind::Work)).count();
+    let parallelism = usize::try_from(terms.job.parallelism).unwrap_or(usize::MAX);
+    works.truncate(parallelism.saturating_sub(running));
+    checks.extend(works);
+    checks
+}
+
+fn wanted_kind(draft: &Draft<'_>, shard: &ShardStatus) -> Option<AttemptKind> {
+    if matches!(shard.state, ShardState::Accepted | ShardState::Failed) {
+        return None;
+    }
+    let kind = match standing(draft.observed, shard) {
+        Standing::Empty => AttemptKind::Work,
+        Standing::NeedsCheck => AttemptKind::Check,
+        Standing::NeedsArbiter => AttemptKind::Arbitrate,
+        Standing::Unknown | Standing::Decided(_) => return None,
+    };
+    (!has_live(shard, kind)).then_some(kind)
+}
+
+/// Failures in a row are followed by longer and longer waits; a lost attempt is replaced at once.
+fn retry_at(shard: &ShardStatus, kind: AttemptKind) -> Option<Timestamp> {
+    let ended = || shard.attempts.iter().rev().filter(move |attempt| attempt.kind == kind);
+    let row = ended().take_while(|attempt| matches!(attempt.state, AttemptState::Failed | AttemptState::Cancelled)).count();
+    let last = ended().next().filter(|_| row > 0)?.finished_at.as_ref()?.0;
+    let seconds = 1_i64.checked_shl(u32::try_from(row).unwrap_or(u32::MAX).saturating_sub(1)).unwrap_or(i64::MAX);
+    last.checked_add(SignedDuration::from_secs(seconds.clamp(1, LONGEST_BACKOFF_SECONDS))).ok()
+}
+
+/// A shard that may not be tried again: position, reason, message.
+fn hopeless_shard(draft: &Draft<'_>, terms: &Terms) -> Option<(usize, &'static str, String)> {
+    let retries = usize::try_from(terms.job.retries).unwrap_or(usize::MAX);
+    draft.status.shards.iter().enumerate().find_map(|(position, shard)| {
+        let kind = wanted_kind(draft, shard)?;
+        let failed = || shard.attempts.iter().filter(|attempt| attempt.kind == AttemptKind::Work && has_failed(attempt));
+        if kind == AttemptKind::Work && failed().count() > retries {
+            let last = failed().last().map(why_failed).unwrap_or_default();
+            let message = format!("shard {} failed {} times, the last time: {last}", shard.index, failed().count());
+            return Some((position, "RetriesExhausted", message));
+        }
+        (shard.attempts.len() >= MOST_ATTEMPTS).then(|| {
+            (position, "TooManyAttempts", format!("shard {} took {MOST_ATTEMPTS} attempts", shard.index))
+        })
+    })
+}
+
+fn has_failed(attempt: &AttemptStatus) -> bool {
+    attempt.state == AttemptState::Failed || (attempt.verdict.is_some() && !is_accepted(attempt))
+}
+
+fn why_failed(attempt: &AttemptStatus) -> String {
+    let verdict = attempt.verdict.as_ref().map(|verdict| (verdict.method.as_str(), verdict.message.as_str()));
+    let said = (attempt.reason.as_deref().unwrap_or_default(), attempt.message.as_deref().unwrap_or_default());
+    let (reason, message) = verdict.unwrap_or(said);
+    format!("{reason}: {message}")
+}
+
+/// The hard needs of an attempt: the job's, and for checks an owner whose result is not the one being checked.
+pub(super) fn requirement_of(draft: &Draft<'_>, terms: &Terms, shard: &ShardStatus, kind: AttemptKind, number: u16) -> Requirement {
+    let mut requirement = terms.job.requirement_for(kind, shard, number);
+    let shared = sharing_a_payout(draft, &requirement.excluded_providers);
+    requirement.excluded_providers.extend(shared);
+    terms.job.narrowed_by_burst(requirement, age(draft))
+}
+
+/// One owner may have joined under several names: whoever is paid to the same address is the same owner.
+fn sharing_a_payout(draft: &Draft<'_>, names: &BTreeSet<String>) -> Vec<String> {
+    let providers = &draft.observed.providers;
+    let payout = |name: &String| Some(providers.get(name)?.payout_address.to_ascii_lowercase());
+    let payouts: BTreeSet<String> = names.iter().filter_map(payout).collect();
+    let shares = |name: &&String| payout(name).is_some_and(|payout| payouts.contains(&payout));
+    providers.keys().filter(shares).cloned().collect()
+}
+
+fn age(draft: &Draft<'_>) -> Duration {
+    let created = draft.observed.job.metadata.creation_timestamp.as_ref().map_or(draft.now, |time| time.0);
+    Duration::try_from(draft.now.duration_since(created)).unwrap_or_default()
+}
+
+/// What stands in the way of an attempt.
+enum Obstacle {
+    NoOfferFits(PlacementExplanation),
+    Busy { fitting: usize },
+    Budget(String),
+    Suspended(String),
+}
+
+impl Obstacle {
+    fn report(self, draft: &mut Draft<'_>) {
+        let set = |draft: &mut Draft<'_>, holds, reason, message: &str| {
+            draft.set_condition(job_condition::PLACEABLE, holds, reason, message);
+        };
+        match self {
+            Self::NoOfferFits(explanation) => {
+                draft.wake_in(Duration::from_secs(30));
+                set(draft, false, "NoOfferFits", &explanation.message);
+                draft.status.placement = Some(explanation);
+            },
+            Self::Busy { fitting } => {
+                draft.wake_in(LOOK_AGAIN);
+                set(draft, true, "Queued", &format!("{fitting} offers fit, all of their GPUs are busy"));
+            },
+            Self::Budget(message) => set(draft, false, "BudgetExhausted", &message),
+            Self::Suspended(message) => set(draft, false, "SpendPolicyChanged", &message),
+        }
+    }
+}
+
+/// Nothing waits: an older complaint is over.
+fn placeable_again(draft: &mut Draft<'_>) {
+    let complains = draft.status.conditions.iter().any(|condition| {
+        condition.type_ == job_condition::PLACEABLE && (condition.status == "False" || condition.reason == "Queued")
+    });
+    if complains {
+        set_placeable(draft);
+    }
+}
+
+fn set_placeable(draft: &mut Draft<'_>) {
+    draft.set_condition(job_condition::PLACEABLE, true, "OffersFit", "every shard that needs an attempt has offers that fit");
+}
+
+/// One pass over the market. Rankings are shared by attempts that exclude the same owners; GPUs that attempts of this
+/// job wait for are counted as taken.
+struct Round<'a> {
+    terms: &'a Terms,
+    rankings: BTreeMap<(bool, BTreeSet<String>), Ranking>,
+    free: BTreeMap<String, u32>,
+    explanation: Option<PlacementExplanation>,
+}
+
+impl<'a> Round<'a> {
+    fn new(draft: &Draft<'_>, terms: &'a Terms) -> Self {
+        let free = draft.observed.offers.iter().map(|offer| (offer.node.clone(), offer.gpus_free)).collect();
+        let mut round = Self { terms, rankings: BTreeMap::new(), free, explanation: None };
+        let waiting = draft.status.shards.iter().flat_map(|shard| &shard.attempts);
+        for attempt in waiting.filter(|attempt| attempt.state == AttemptState::Expected) {
+            let nodes = attempt.node.as_ref().map_or(attempt.candidates.as_slice(), std::slice::from_ref);
+            round.take_first_free(nodes);
+        }
+        round
+    }
+
+    fn take_first_free(&mut self, nodes: &[String]) {
+        let gpus = self.terms.job.requirement.gpus;
+        let place = nodes.iter().find(|node| self.free.get(*node).is_some_and(|free| *free >= gpus));
+        if let Some(free) = place.and_then(|node| self.free.get_mut(node)) {
+            *free -= gpus;
+        }
+    }
+
+    /// Makes the attempt, or says what stands in the way of this one and all after it.
+    fn serve(&mut self, draft: &mut Draft<'_>, need: &Need) -> Option<Obstacle> {
+        if let Some(message) = &self.terms.suspended {
+            return Some(Obstacle::Suspended(message.clone()));
+        }
+        let nodes = match self.candidates(draft, need) {
+            Ok(nodes) => nodes,
+            Err(obstacle) => return Some(obstacle),
+        };
+        let price = nodes.iter().filter_map(|node| draft.observed.offer(node)).map(|offer| offer.price).max();
+        let bound = bound(self.terms, price.unwrap_or_default());
+        if let Some(message) = over_budget(draft, self.terms, need, bound) {
+            return Some(Obstacle::Budget(message));
+        }
+        self.take_first_free(&nodes);
+        self.expect(draft, need, nodes, bound);
+        None
+    }
+
+    fn candidates(&mut self, draft: &Draft<'_>, need: &Need) -> Result<Vec<String>, Obstacle> {
+        let shard = &draft.status.shards[need.position];
+        let number = u16::try_from(shard.attempts.len()).unwrap_or(u16::MAX);
+        let requirement = requirement_of(draft, self.terms, shard, need.kind, number);
+        let avoided = avoided(draft, need);
+        let nodes = self.free_nodes(draft, &requirement, &avoided);
+        let nodes = if nodes.is_empty() { self.free_nodes(draft, &requirement, &BTreeSet::new()) } else { nodes };
+        if !nodes.is_empty() {
+            return Ok(nodes);
+        }
+        let weights = &self.terms.job.weights;
+        let idle: Vec<Offer> = draft.observed.offers.iter().map(idle).collect();
+        let ranking = rank(&requirement, weights, &idle);
+        if ranking.candidates.is_empty() {
+            return Err(Obstacle::NoOfferFits(explanation(&ranking)));
+        }
+        Err(Obstacle::Busy { fitting: ranking.candidates.len() })
+    }
+
+    /// The best nodes that fit and have GPUs left.
+    fn free_nodes(&mut self, draft: &Draft<'_>, requirement: &Requirement, avoided: &BTreeSet<String>) -> Vec<String> {
+        let mut requirement = requirement.clone();
+        requirement.excluded_providers.extend(avoided.iter().cloned());
+        let key = (avoided.is_empty(), requirement.excluded_providers.clone());
+        let terms = self.terms;
+        let ranking = self.rankings.entry(key).or_insert_with(|| rank(&requirement, &terms.job.weights, &draft.observed.offers));
+        if avoided.is_empty() && !ranking.candidates.is_empty() {
+            self.explanation = Some(explanation(ranking));
+        }
+        let has_room = |node: &&String| self.free.get(*node).is_some_and(|free| *free >= requirement.gpus);
+        let nodes = ranking.candidates.iter().map(|candidate| &candidate.node).filter(has_room);
+        nodes.take(CANDIDATES).cloned().collect()
+    }
+
+    fn expect(&self, draft: &mut Draft<'_>, need: &Need, candidates: Vec<String>, bound: MicroUsd) {
+        let created_at = Some(draft.time());
+        let shard = &mut draft.status.shards[need.position];
+        let number = u16::try_from(shard.attempts.len()).unwrap_or(u16::MAX);
+        shard.attempts.push(AttemptStatus {
+            number,
+            kind: need.kind,
+            candidates,
+            upper_bound_micro: bound.0,
+            created_at,
+            ..AttemptStatus::default()
+        });
+        draft.act(Action::CreatePod { shard: need.shard, attempt: number });
+    }
+
+    fn report(self, draft: &mut Draft<'_>) {
+        set_placeable(draft);
+        if let Some(explanation) = self.explanation {
+            draft.status.placement = Some(explanation);
+        }
+    }
+}
+
+fn explanation(ranking: &Ranking) -> PlacementExplanation {
+    PlacementExplanation {
+        message: ranking.explain(),
+        offers: ranking.offers,
+        fitting: u32::try_from(ranking.candidates.len()).unwrap_or(u32::MAX),
+        excluded: ranking.excluded_by_reason(),
+    }
+}
+
+/// Providers that failed this shard before: others are tried first, but a provider alone may try again.
+fn avoided(draft: &Draft<'_>, need: &Need) -> BTreeSet<String> {
+    let attempts = &draft.status.shards[need.position].attempts;
+    attempts.iter().filter(|attempt| has_failed(attempt)).filter_map(|attempt| attempt.provider.clone()).collect()
+}
+
+/// The sentence why a further reservation does not fit the budgets. A Work attempt must leave room for its check.
+fn over_budget(draft: &Draft<'_>, terms: &Terms, need: &Need, bound: MicroUsd) -> Option<String> {
+    let outstanding = draft.status.shards.iter().filter(|shard| lacks_check(shard)).count();
+    let more = if need.kind == AttemptKind::Work { outstanding + 1 } else { outstanding.saturating_sub(1) };
+    let checks = u64::try_from(more).unwrap_or(u64::MAX).saturating_mul(bound.0);
+    let next = if need.kind == AttemptKind::Work { bound.saturating_add(MicroUsd(checks)) } else { bound };
+    let committed = spent(&draft.status).saturating_add(reserved(&draft.status));
+    if committed.saturating_add(next) > terms.job.budget {
+        return Some(format!(
+            "spec.price.budget {} does not cover {committed} reserved or spent and {next} for the next attempt and open checks",
+            terms.job.budget
+        ));
+    }
+    let today = jiff::tz::TimeZone::UTC.to_datetime(draft.now).date();
+    let others = draft.observed.spent_today.get(&terms.spend_policy).copied().unwrap_or_default();
+    let day = others.saturating_add(spent_on(&draft.status, today));
+    (day.saturating_add(next) > terms.per_day).then(|| {
+        format!("SpendPolicy {} allows {} per day; {day} is reserved or spent today, the next attempt needs {next}", terms.spend_policy, terms.per_day)
+    })
+}
+
+/// A run of kind Work lives or waits for its verdict, and no check of it was begun.
+fn lacks_check(shard: &ShardStatus) -> bool {
+    let open = |kind| has_live(shard, kind) || run_of(shard, kind).is_some();
+    open(AttemptKind::Work) && !open(AttemptKind::Check)
+}

@@ -1,0 +1,49 @@
+//! Settlements, as far as the job's own story tells of them.
+
+use spillway_crds::{AttemptStatus, job_condition};
+
+use super::draft::{Draft, is_accepted};
+
+/// Marks each attempt that a Settlement pays. A mark is never moved: one attempt is paid once.
+pub(super) fn record(draft: &mut Draft<'_>) {
+    for settlement in &draft.observed.settlements {
+        for (shard, number) in &settlement.pays {
+            let shards = draft.status.shards.iter_mut().filter(|candidate| candidate.index == *shard);
+            let paid = shards.flat_map(|shard| &mut shard.attempts).find(|attempt| attempt.number == *number);
+            if let Some(attempt) = paid.filter(|attempt| is_accepted(attempt) && attempt.settlement.is_none()) {
+                attempt.settlement = Some(settlement.sequence);
+            }
+        }
+    }
+    let paid = draft.status.shards.iter().flat_map(|shard| &shard.attempts).filter_map(|attempt| attempt.settlement);
+    let mut sequences: Vec<u64> = paid.collect();
+    sequences.sort_unstable();
+    sequences.dedup();
+    draft.status.settlements = sequences;
+}
+
+/// Condition Settled, from the end of the job on.
+pub(super) fn conclude(draft: &mut Draft<'_>) {
+    if !draft.is_terminal() || draft.condition_holds(job_condition::SETTLED) {
+        return;
+    }
+    let owed = |attempt: &&AttemptStatus| is_accepted(attempt) && attempt.amount_micro.unwrap_or_default() > 0;
+    let attempts: Vec<&AttemptStatus> =
+        draft.status.shards.iter().flat_map(|shard| &shard.attempts).filter(owed).collect();
+    let unsealed = attempts.iter().filter(|attempt| attempt.settlement.is_none()).count();
+    let sequences = &draft.status.settlements;
+    let is_final = |sequence: &&u64| {
+        draft.observed.settlements.iter().any(|settlement| settlement.sequence == **sequence && settlement.is_final)
+    };
+    let finals = sequences.iter().filter(is_final).count();
+    let (holds, reason, message) = if attempts.is_empty() {
+        (true, "NothingOwed", "no attempt was accepted".to_owned())
+    } else if unsealed > 0 {
+        (false, "InProgress", format!("{unsealed} of {} accepted attempts are not in a settlement yet", attempts.len()))
+    } else if finals < sequences.len() {
+        (false, "InProgress", format!("{finals} of {} settlements are final", sequences.len()))
+    } else {
+        (true, "Settled", format!("{} attempts are paid by {} settlements", attempts.len(), sequences.len()))
+    };
+    draft.set_condition(job_condition::SETTLED, holds, reason, &message);
+}
