@@ -5,6 +5,7 @@
 
 pub mod batch;
 pub mod duration;
+pub mod invoice;
 pub mod knowledge;
 pub mod market;
 pub mod memory;
@@ -12,7 +13,8 @@ pub mod merkle;
 pub mod money;
 pub mod order;
 pub mod receipt;
-pub mod sealing;
 pub mod reputation;
+pub mod sealing;
+pub mod results;
 pub mod shard;
 pub mod signature;
