@@ -1,0 +1,181 @@
+//! Providers: claims and heartbeats in; facts, virtual nodes and rights out.
+//!
+//! Each pass reads everything (a read that fails is "unknown", never "absent"), plans per provider, applies.
+
+mod access;
+mod apply;
+mod facts;
+mod heartbeat;
+mod node;
+mod plan;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Api, ListParams};
+use kube::core::PartialObjectMeta;
+use kube::{Client, ResourceExt};
+use spillway_crds::{GpuProvider, ProviderInventory, WorkAssignment, names};
+use tokio_util::sync::CancellationToken;
+
+use heartbeat::{Heartbeats, Read};
+use plan::{Action, Observed, plan};
+
+/// A pass reads a handful of lists; heartbeats come every 5 s.
+const PASS_INTERVAL: Duration = Duration::from_secs(3);
+const NODE_LEASE_INTERVAL: Duration = Duration::from_secs(20);
+/// Access is applied again this often, so that what somebody removed comes back.
+const PROVISION_INTERVAL: Duration = Duration::from_mins(10);
+
+/// Runs until cancelled.
+///
+/// # Errors
+/// Never: a failed pass is logged and tried again.
+pub async fn run(client: Client, cancelled: CancellationToken) -> anyhow::Result<()> {
+    let mut controller = Controller::new(client);
+    let mut interval = tokio::time::interval(PASS_INTERVAL);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = cancelled.cancelled() => return Ok(()),
+            _ = interval.tick() => {},
+        }
+        if let Err(error) = controller.pass().await {
+            tracing::warn!(%error, "providers could not be read; nothing is concluded from that");
+        }
+    }
+}
+
+struct Controller {
+    client: Client,
+    heartbeats: Heartbeats,
+    provisioned: BTreeMap<String, Instant>,
+    leases_renewed: Option<Instant>,
+}
+
+/// One read of the whole picture.
+struct Picture {
+    providers: Vec<GpuProvider>,
+    inventories: BTreeMap<String, ProviderInventory>,
+    nodes: BTreeMap<String, BTreeMap<String, Option<String>>>,
+    assignments: BTreeMap<String, usize>,
+}
+
+impl Controller {
+    fn new(client: Client) -> Self {
+        let heartbeats = Heartbeats::new(Instant::now());
+        Self { client, heartbeats, provisioned: BTreeMap::new(), leases_renewed: None }
+    }
+
+    async fn pass(&mut self) -> kube::Result<()> {
+        let read = self.read_heartbeats().await?;
+        self.heartbeats.record(Instant::now(), &read);
+        let picture = self.observe().await?;
+        let now = Time(Timestamp::now());
+        self.renew_node_leases(&picture, &now).await;
+        for provider in &picture.providers {
+            self.reconcile(provider, &picture, &now).await;
+        }
+        Ok(())
+    }
+
+    async fn reconcile(&mut self, provider: &GpuProvider, picture: &Picture, now: &Time) {
+        let name = provider.name_any();
+        let observed = self.observed(provider, picture);
+        for action in plan(&observed, now) {
+            let provisioning = matches!(action, Action::Provision { .. });
+            match apply::apply(&self.client, provider, action.clone(), now).await {
+                Ok(()) if provisioning => drop(self.provisioned.insert(name.clone(), Instant::now())),
+                Ok(()) => tracing::debug!(provider = name, ?action, "applied"),
+                Err(error) => {
+                    tracing::warn!(provider = name, ?action, %error, "not applied; planned anew at the next pass");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn observed(&self, provider: &GpuProvider, picture: &Picture) -> Observed {
+        let name = provider.name_any();
+        let now = Instant::now();
+        let provisioned = self.provisioned.get(&name).is_some_and(|at| now.duration_since(*at) < PROVISION_INTERVAL);
+        Observed {
+            inventory: picture.inventories.get(&name).map(|inventory| inventory.spec.clone()),
+            liveness: self.heartbeats.liveness(&name, now),
+            nodes: picture.nodes.get(&name).cloned().unwrap_or_default(),
+            assignments: picture.assignments.get(&name).copied().unwrap_or_default(),
+            provisioned,
+            provider: provider.clone(),
+        }
+    }
+
+    async fn read_heartbeats(&self) -> kube::Result<Read> {
+        let parameters = ListParams::default().fields(&format!("metadata.name={}", names::HEARTBEAT_LEASE));
+        let leases = Api::<Lease>::all(self.client.clone()).list(&parameters).await?;
+        Ok(leases.into_iter().filter_map(|lease| Some((provider_of(&lease)?, renewed_version(&lease)))).collect())
+    }
+
+    async fn observe(&self) -> kube::Result<Picture> {
+        let all = ListParams::default();
+        let virtual_nodes = ListParams::default().labels(&format!("{}=true", names::LABEL_VIRTUAL));
+        let providers = Api::<GpuProvider>::all(self.client.clone()).list(&all).await?.items;
+        let inventories = Api::<ProviderInventory>::all(self.client.clone()).list(&all).await?;
+        let nodes = Api::<Node>::all(self.client.clone()).list_metadata(&virtual_nodes).await?;
+        let assignments = Api::<WorkAssignment>::all(self.client.clone()).list_metadata(&all).await?;
+        let inventories = inventories.into_iter().filter_map(|inventory| Some((provider_of(&inventory)?, inventory)));
+        let mut counted = BTreeMap::new();
+        for namespace in assignments.iter().filter_map(|assignment| assignment.namespace()) {
+            if let Some(provider) = namespace.strip_prefix(names::PROVIDER_NAMESPACE_PREFIX) {
+                *counted.entry(provider.to_owned()).or_default() += 1;
+            }
+        }
+        Ok(Picture {
+            providers,
+            inventories: inventories.collect(),
+            nodes: nodes_by_provider(&nodes.items),
+            assignments: counted,
+        })
+    }
+
+    /// Keeps renewing for every node that exists, whatever its provider does: the node is ours.
+    async fn renew_node_leases(&mut self, picture: &Picture, now: &Time) {
+        let due = self.leases_renewed.is_none_or(|at| at.elapsed() >= NODE_LEASE_INTERVAL);
+        if !due {
+            return;
+        }
+        let nodes: BTreeSet<&String> = picture.nodes.values().flat_map(BTreeMap::keys).collect();
+        for node in nodes {
+            if let Err(error) = apply::renew_node_lease(&self.client, node, now).await {
+                tracing::warn!(node, %error, "node lease not renewed");
+                return;
+            }
+        }
+        self.leases_renewed = Some(Instant::now());
+    }
+}
+
+/// The provider whose namespace an object lies in.
+fn provider_of(object: &impl ResourceExt) -> Option<String> {
+    object.namespace()?.strip_prefix(names::PROVIDER_NAMESPACE_PREFIX).map(str::to_owned)
+}
+
+/// The version of a Lease that an agent has renewed at least once.
+fn renewed_version(lease: &Lease) -> Option<String> {
+    lease.spec.as_ref()?.renew_time.as_ref()?;
+    lease.metadata.resource_version.clone()
+}
+
+fn nodes_by_provider(nodes: &[PartialObjectMeta<Node>]) -> BTreeMap<String, BTreeMap<String, Option<String>>> {
+    let mut by_provider: BTreeMap<String, BTreeMap<String, Option<String>>> = BTreeMap::new();
+    for node in nodes {
+        if let Some(provider) = node.labels().get(names::LABEL_PROVIDER) {
+            let digest = node.annotations().get(node::DIGEST_ANNOTATION).cloned();
+            by_provider.entry(provider.clone()).or_default().insert(node.name_any(), digest);
+        }
+    }
+    by_provider
+}
