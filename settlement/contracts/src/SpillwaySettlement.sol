@@ -9,9 +9,10 @@ import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
-import {Credit, Credits} from "./Credits.sol";
+import {Credit, Credits, PackedCredit} from "./Credits.sol";
 import {Formats, Header, Leaf, Order, Receipt} from "./Formats.sol";
 import {ISpillwaySettlement} from "./ISpillwaySettlement.sol";
+import {PackedPayer, Payer, Payers} from "./Payers.sol";
 
 /// Holds payers' deposits and moves them to providers as batches are posted (ledger mode: each batch names
 /// what every account pays or earns). The code cannot change and nothing can be paused: the owner may
@@ -20,6 +21,9 @@ import {ISpillwaySettlement} from "./ISpillwaySettlement.sol";
 contract SpillwaySettlement is ISpillwaySettlement, Ownable2Step, EIP712, ReentrancyGuardTransient {
     using SafeERC20 for IERC20;
     using Credits for Credit;
+    using Credits for PackedCredit;
+    using Payers for Payer;
+    using Payers for PackedPayer;
     using Formats for Order;
     using Formats for Receipt;
     using Formats for Leaf;
@@ -29,15 +33,6 @@ contract SpillwaySettlement is ISpillwaySettlement, Ownable2Step, EIP712, Reentr
     struct Head {
         uint64 nextSequence;
         address poster;
-    }
-
-    /// What posting needs of a payer, in one slot. `spentDay` counts days (UTC) since 1970.
-    struct Payer {
-        uint64 deposit;
-        uint64 capPerDay;
-        uint64 spentToday;
-        uint40 expiry;
-        uint24 spentDay;
     }
 
     struct Withdrawal {
@@ -61,8 +56,8 @@ contract SpillwaySettlement is ISpillwaySettlement, Ownable2Step, EIP712, Reentr
 
     Head private head;
     bytes32[RING] private ring;
-    mapping(address payer => Payer) private payers;
-    mapping(address provider => Credit) private earned;
+    mapping(address payer => PackedPayer) private payers;
+    mapping(address provider => PackedCredit) private earned;
     mapping(address provider => uint256) private claimed;
     mapping(address payer => Withdrawal) private withdrawals;
     mapping(address payer => address) private keys;
@@ -92,11 +87,11 @@ contract SpillwaySettlement is ISpillwaySettlement, Ownable2Step, EIP712, Reentr
     /// @dev Exactly once per (chain, contract, sequence, header hash). The repeat is recognised before the
     /// caller is checked, so a late copy from a replaced poster is as harmless as any other.
     function post(Header calldata header, bytes32[] calldata debits, bytes32[] calldata credits) external {
-        Head memory at = head;
+        Head memory current = head;
         bytes32 hash = header.hash(address(this));
-        if (_isRepeat(header.sequence, hash, at.nextSequence)) return;
-        if (msg.sender != at.poster) revert NotPoster(msg.sender);
-        _requireNext(header, at.nextSequence);
+        if (_isRepeat(header.sequence, hash, current.nextSequence)) return;
+        if (msg.sender != current.poster) revert NotPoster(msg.sender);
+        _requireNext(header, current.nextSequence);
 
         bytes32 ledger = Formats.ledgerHash(debits, credits);
         if (ledger != header.ledgerHash) revert LedgerHashMismatch(ledger, header.ledgerHash);
@@ -107,7 +102,7 @@ contract SpillwaySettlement is ISpillwaySettlement, Ownable2Step, EIP712, Reentr
         }
 
         ring[header.sequence % RING] = hash;
-        head.nextSequence = at.nextSequence + 1;
+        head.nextSequence = current.nextSequence + 1;
         _emitPosted(header, hash);
     }
 
@@ -127,29 +122,15 @@ contract SpillwaySettlement is ISpillwaySettlement, Ownable2Step, EIP712, Reentr
     }
 
     function _debit(bytes32[] calldata debits) private returns (uint256 sum) {
-        uint64 today = uint64(block.timestamp / 1 days);
+        uint256 today = block.timestamp / 1 days;
         address last;
         for (uint256 i = 0; i < debits.length; ++i) {
             (address account, uint256 amount) = Formats.entry(debits[i]);
             if (account <= last) revert EntryNotAscending(account);
             last = account;
             sum += amount;
-            _debitPayer(account, amount, today);
+            payers[account] = payers[account].debited(account, amount, block.timestamp, today);
         }
-    }
-
-    function _debitPayer(address account, uint256 amount, uint64 today) private {
-        Payer memory payer = payers[account];
-        if (payer.expiry == 0) revert OrderKeyMissing(account);
-        if (block.timestamp > payer.expiry) revert OrderKeyExpired(account, payer.expiry);
-        uint256 spent = (payer.spentDay == today ? payer.spentToday : 0) + amount;
-        if (spent > payer.capPerDay) revert DailyCapExceeded(account, payer.capPerDay, spent);
-        if (amount > payer.deposit) revert DepositTooSmall(account, payer.deposit, amount);
-        // Both fit: `spent` is at most the cap and `amount` at most the deposit, which have 64 bits.
-        payer.deposit -= uint64(amount);
-        payer.spentToday = uint64(spent);
-        payer.spentDay = uint24(today);
-        payers[account] = payer;
     }
 
     function _credit(bytes32[] calldata credits) private returns (uint256 sum) {
@@ -160,10 +141,7 @@ contract SpillwaySettlement is ISpillwaySettlement, Ownable2Step, EIP712, Reentr
             if (account <= last) revert EntryNotAscending(account);
             last = account;
             sum += amount;
-            Credit memory credit = earned[account].rolledTo(epoch);
-            // Credits equal debits or the whole post reverts, and all deposits together fit 64 bits.
-            credit.current = uint64(credit.current + amount);
-            earned[account] = credit;
+            earned[account] = earned[account].credited(amount, epoch);
         }
     }
 
@@ -195,7 +173,9 @@ contract SpillwaySettlement is ISpillwaySettlement, Ownable2Step, EIP712, Reentr
         if (holdings != before + amount) revert TokenAmountMismatch(amount, holdings - before);
         // All deposits and credits together are at most the holdings, so no 64-bit sum below can overflow.
         if (holdings > type(uint64).max) revert HoldingsTooLarge(holdings);
-        payers[payer].deposit += uint64(amount);
+        Payer memory stored = payers[payer].unpack();
+        stored.deposit += uint64(amount);
+        payers[payer] = stored.pack();
         emit Deposited(payer, msg.sender, amount);
     }
 
@@ -205,9 +185,10 @@ contract SpillwaySettlement is ISpillwaySettlement, Ownable2Step, EIP712, Reentr
     function authorizeOrderKey(address key, uint96 capPerDay, uint64 expiry) external {
         if (key == address(0) && (capPerDay != 0 || expiry != 0)) revert KeyMissing();
         keys[msg.sender] = key;
-        Payer storage payer = payers[msg.sender];
+        Payer memory payer = payers[msg.sender].unpack();
         payer.capPerDay = uint64(Math.min(capPerDay, type(uint64).max));
         payer.expiry = uint40(Math.min(expiry, type(uint40).max));
+        payers[msg.sender] = payer.pack();
         emit OrderKeyAuthorized(msg.sender, key, capPerDay, expiry);
     }
 
@@ -215,9 +196,9 @@ contract SpillwaySettlement is ISpillwaySettlement, Ownable2Step, EIP712, Reentr
     /// Zero takes the request back. Until it is paid, posts may still spend the deposit.
     function requestWithdraw(uint256 amount) external {
         uint128 asked = uint128(Math.min(amount, type(uint128).max));
-        uint64 at = asked == 0 ? 0 : uint64(block.timestamp) + withdrawDelay;
-        withdrawals[msg.sender] = Withdrawal({amount: asked, withdrawableAt: at});
-        emit WithdrawRequested(msg.sender, asked, at);
+        uint64 payableAt = asked == 0 ? 0 : uint64(block.timestamp) + withdrawDelay;
+        withdrawals[msg.sender] = Withdrawal({amount: asked, withdrawableAt: payableAt});
+        emit WithdrawRequested(msg.sender, asked, payableAt);
     }
 
     /// Pays what the caller asked for, or what is left of the deposit; nothing when nothing was asked.
@@ -226,9 +207,10 @@ contract SpillwaySettlement is ISpillwaySettlement, Ownable2Step, EIP712, Reentr
         if (asked.amount == 0) return 0;
         if (block.timestamp < asked.withdrawableAt) revert WithdrawTooEarly(asked.withdrawableAt);
         delete withdrawals[msg.sender];
-        Payer storage payer = payers[msg.sender];
+        Payer memory payer = payers[msg.sender].unpack();
         amount = Math.min(asked.amount, payer.deposit);
         payer.deposit -= uint64(amount);
+        payers[msg.sender] = payer.pack();
         emit Withdrawn(msg.sender, amount);
         token.safeTransfer(msg.sender, amount);
     }
@@ -237,11 +219,11 @@ contract SpillwaySettlement is ISpillwaySettlement, Ownable2Step, EIP712, Reentr
 
     /// Anyone may call it; only `provider` is paid, with everything that has matured.
     function claim(address provider) external nonReentrant returns (uint256 amount) {
-        Credit memory credit = earned[provider].rolledTo(_epoch());
+        Credit memory credit = earned[provider].unpackAt(_epoch());
         amount = credit.claimable;
         if (amount == 0) return 0;
         credit.claimable = 0;
-        earned[provider] = credit;
+        earned[provider] = credit.pack();
         claimed[provider] += amount;
         emit Claimed(provider, amount, claimed[provider]);
         token.safeTransfer(provider, amount);
@@ -265,10 +247,10 @@ contract SpillwaySettlement is ISpillwaySettlement, Ownable2Step, EIP712, Reentr
     }
 
     function balances(address account) external view returns (Balances memory) {
-        Credit memory credit = earned[account].rolledTo(_epoch());
+        Credit memory credit = earned[account].unpackAt(_epoch());
         Withdrawal memory asked = withdrawals[account];
         return Balances({
-            deposit: payers[account].deposit,
+            deposit: payers[account].unpack().deposit,
             pending: uint128(credit.current) + credit.previous,
             claimable: credit.claimable,
             claimed: uint128(claimed[account]),
@@ -278,7 +260,7 @@ contract SpillwaySettlement is ISpillwaySettlement, Ownable2Step, EIP712, Reentr
     }
 
     function orderKey(address payer) external view returns (OrderKey memory) {
-        Payer memory stored = payers[payer];
+        Payer memory stored = payers[payer].unpack();
         bool spentIsToday = stored.spentDay == block.timestamp / 1 days;
         return OrderKey({
             key: keys[payer],

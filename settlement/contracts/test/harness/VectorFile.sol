@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {Header, Leaf, Order, Receipt} from "../../src/Formats.sol";
+import {SpillwaySettlement} from "../../src/SpillwaySettlement.sol";
+import {TestToken} from "../../src/TestToken.sol";
+import {Batches} from "./Batches.sol";
+import {vm} from "./Cheats.sol";
+import {Json} from "./Json.sol";
+import {Merkle} from "./Merkle.sol";
+
+/// The content of `vectors.json`, computed by the contract itself at a fixed address and chain.
+abstract contract VectorFile {
+    string internal constant PATH = "vectors.json";
+    uint256 internal constant CHAIN = 31337;
+    SpillwaySettlement internal constant SETTLEMENT =
+        SpillwaySettlement(0x5a17000000000000000000000000000000000001);
+    /// Private keys of the signatures: worth nothing, known to everybody.
+    uint256 internal constant ORDER_KEY = 1;
+    uint256 internal constant RECEIPT_KEY = 2;
+    uint256 internal constant LEAVES = 8;
+
+    function placeSettlement() internal {
+        vm.chainId(CHAIN);
+        SpillwaySettlement made =
+            new SpillwaySettlement(new TestToken(), address(1), address(2), 1 hours, 1 days);
+        vm.etch(address(SETTLEMENT), address(made).code);
+    }
+
+    function content() internal view returns (string memory) {
+        string[] memory parts = new string[](8);
+        parts[0] = Json.text("about", "Made by the contract (make vectors). Integers are decimal strings.");
+        parts[1] = Json.raw("domain", domain());
+        parts[2] = Json.raw("orders", Json.array(map(orderJson, 3)));
+        parts[3] = Json.raw("receipts", Json.array(map(receiptJson, 3)));
+        parts[4] = Json.raw("leaves", Json.array(map(leafJson, LEAVES)));
+        parts[5] = Json.raw("trees", Json.array(map(treeJson, 5)));
+        parts[6] = Json.raw("ledgers", Json.array(map(ledgerJson, 3)));
+        parts[7] = Json.raw("headers", Json.array(map(headerJson, 3)));
+        return string.concat(Json.object(parts), "\n");
+    }
+
+    function map(function(uint256) view returns (string memory) make, uint256 count)
+        private
+        view
+        returns (string[] memory items)
+    {
+        items = new string[](count);
+        for (uint256 i = 0; i < count; ++i) {
+            items[i] = make(i);
+        }
+    }
+
+    function domain() private view returns (string memory) {
+        (, string memory name, string memory version, uint256 chain, address verifier,,) =
+            SETTLEMENT.eip712Domain();
+        string[] memory fields = new string[](4);
+        fields[0] = Json.text("name", name);
+        fields[1] = Json.text("version", version);
+        fields[2] = Json.integer("chainId", chain);
+        fields[3] = Json.account("verifyingContract", verifier);
+        return Json.object(fields);
+    }
+
+    // Cases: 0 is an ordinary one, 1 is all zero, 2 has every integer at its maximum.
+
+    function order(uint256 i) internal pure returns (Order memory made) {
+        if (i == 1) return made;
+        made = Order({
+            job: keccak256("0b2d7c1e-5f0c-4a3e-9d52-6a9a4f6b8c11"),
+            shard: 17,
+            attempt: 2,
+            kind: 1,
+            payer: address(0x00000000000000000000000000000000000A11cE),
+            provider: 0x1111222233334444555566667777888899990000,
+            unitPrice: 1_200_000,
+            upperBound: 2_400_000,
+            expiry: 1_800_003_600
+        });
+        if (i == 0) return made;
+        made.shard = type(uint32).max;
+        made.attempt = type(uint16).max;
+        made.kind = 3;
+        made.unitPrice = type(uint128).max;
+        made.upperBound = type(uint128).max;
+        made.expiry = type(uint64).max;
+    }
+
+    function receipt(uint256 i) internal view returns (Receipt memory made) {
+        if (i == 1) return made;
+        made = Receipt({
+            order: SETTLEMENT.orderHash(order(i)),
+            inputDigest: sha256("input"),
+            outputDigest: sha256("output"),
+            started: 1_800_000_000,
+            finished: 1_800_000_090,
+            meteredMillis: 88_431,
+            promptTokens: 120_000,
+            completionTokens: 35_412
+        });
+        if (i == 0) return made;
+        made.started = type(uint64).max;
+        made.finished = type(uint64).max;
+        made.meteredMillis = type(uint64).max;
+        made.promptTokens = type(uint64).max;
+        made.completionTokens = type(uint64).max;
+    }
+
+    /// In the order of the tree: by provider, job, shard, kind, attempt. Neighbours differ in each of them once.
+    function leaf(uint256 i) internal pure returns (Leaf memory) {
+        bool second = i >= 4;
+        return Leaf({
+            job: i == 0 || second ? bytes32(uint256(1)) : bytes32(uint256(2)),
+            shard: i == 7 ? type(uint32).max : i == 2 || i == 3 ? 256 : 3,
+            attempt: i == 6 || i == 3 ? 10 : i == 5 ? 9 : 2,
+            kind: i == 5 || i == 6 ? 3 : 0,
+            payer: address(uint160(0xa11ce + i % 3)),
+            provider: second
+                ? 0xFfFF000000000000000000000000000000000002
+                : 0x0000000000000000000000000000000000000B0b,
+            amount: i == 7 ? type(uint128).max : uint128(1_000_003 * (i + 1)),
+            order: keccak256(abi.encode("order", i)),
+            receipt: keccak256(abi.encode("receipt", i))
+        });
+    }
+
+    function leafHashes(uint256 count) internal pure returns (bytes32[] memory hashes) {
+        hashes = new bytes32[](count);
+        for (uint256 i = 0; i < count; ++i) {
+            hashes[i] = SETTLEMENT.leafHash(leaf(i));
+        }
+    }
+
+    function treeSize(uint256 i) internal pure returns (uint256) {
+        return [1, 2, 3, 5, 8][i];
+    }
+
+    function ledger(uint256 i) internal pure returns (bytes32[] memory debits, bytes32[] memory credits) {
+        debits = new bytes32[](i);
+        credits = new bytes32[](i == 0 ? 0 : 1);
+        for (uint256 j = 0; j < i; ++j) {
+            debits[j] = Batches.entry(address(uint160((j + 1) << 152 | 0xa11ce)), 5_000_000 + j);
+        }
+        if (i != 0) credits[0] = Batches.entry(address(type(uint160).max), Batches.sum(debits));
+    }
+
+    function header(uint256 i) internal view returns (Header memory made) {
+        (bytes32[] memory debits, bytes32[] memory credits) = ledger(i);
+        if (i == 2) {
+            made = Header({
+                sequence: type(uint64).max,
+                count: type(uint32).max,
+                total: type(uint128).max,
+                previous: bytes32(type(uint256).max),
+                jobsRoot: bytes32(type(uint256).max),
+                ledgerHash: SETTLEMENT.ledgerHash(debits, credits),
+                dataHash: bytes32(type(uint256).max)
+            });
+            return made;
+        }
+        made.sequence = uint64(i + 1);
+        made.count = uint32(treeSize(i));
+        made.total = uint128(Batches.sum(debits));
+        made.previous = i == 0 ? bytes32(0) : SETTLEMENT.headerHash(header(i - 1));
+        made.jobsRoot = Merkle.root(leafHashes(treeSize(i)));
+        made.ledgerHash = SETTLEMENT.ledgerHash(debits, credits);
+        made.dataHash = keccak256(abi.encode("leaves document", i));
+    }
+
+    // As JSON
+
+    function orderJson(uint256 i) private view returns (string memory) {
+        Order memory it = order(i);
+        string[] memory fields = new string[](13);
+        fields[0] = Json.word("job", it.job);
+        fields[1] = Json.integer("shard", it.shard);
+        fields[2] = Json.integer("attempt", it.attempt);
+        fields[3] = Json.integer("kind", it.kind);
+        fields[4] = Json.account("payer", it.payer);
+        fields[5] = Json.account("provider", it.provider);
+        fields[6] = Json.integer("unitPrice", it.unitPrice);
+        fields[7] = Json.integer("upperBound", it.upperBound);
+        fields[8] = Json.integer("expiry", it.expiry);
+        signed(fields, SETTLEMENT.orderHash(it), SETTLEMENT.orderDigest(it), ORDER_KEY);
+        return Json.object(fields);
+    }
+
+    function receiptJson(uint256 i) private view returns (string memory) {
+        Receipt memory it = receipt(i);
+        string[] memory fields = new string[](12);
+        fields[0] = Json.word("order", it.order);
+        fields[1] = Json.word("inputDigest", it.inputDigest);
+        fields[2] = Json.word("outputDigest", it.outputDigest);
+        fields[3] = Json.integer("started", it.started);
+        fields[4] = Json.integer("finished", it.finished);
+        fields[5] = Json.integer("meteredMillis", it.meteredMillis);
+        fields[6] = Json.integer("promptTokens", it.promptTokens);
+        fields[7] = Json.integer("completionTokens", it.completionTokens);
+        signed(fields, SETTLEMENT.receiptHash(it), SETTLEMENT.receiptDigest(it), RECEIPT_KEY);
+        return Json.object(fields);
+    }
+
+    /// Fills the last four fields: hash, digest, signer and the deterministic (RFC 6979) signature r | s | v.
+    function signed(string[] memory fields, bytes32 hash, bytes32 digest, uint256 key) private pure {
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, digest);
+        uint256 start = fields.length - 4;
+        fields[start] = Json.word("structHash", hash);
+        fields[start + 1] = Json.word("digest", digest);
+        fields[start + 2] = Json.account("signer", vm.addr(key));
+        fields[start + 3] = Json.text("signature", vm.toString(abi.encodePacked(r, s, v)));
+    }
+
+    function leafJson(uint256 i) private view returns (string memory) {
+        Leaf memory it = leaf(i);
+        string[] memory fields = new string[](10);
+        fields[0] = Json.word("job", it.job);
+        fields[1] = Json.integer("shard", it.shard);
+        fields[2] = Json.integer("attempt", it.attempt);
+        fields[3] = Json.integer("kind", it.kind);
+        fields[4] = Json.account("payer", it.payer);
+        fields[5] = Json.account("provider", it.provider);
+        fields[6] = Json.integer("amount", it.amount);
+        fields[7] = Json.word("order", it.order);
+        fields[8] = Json.word("receipt", it.receipt);
+        fields[9] = Json.word("leafHash", SETTLEMENT.leafHash(it));
+        return Json.object(fields);
+    }
+
+    /// A tree over the first `count` leaves.
+    function treeJson(uint256 i) private pure returns (string memory) {
+        bytes32[] memory hashes = leafHashes(treeSize(i));
+        string[] memory fields = new string[](3);
+        fields[0] = Json.integer("count", hashes.length);
+        fields[1] = Json.word("root", Merkle.root(hashes));
+        string[] memory proofs = new string[](hashes.length);
+        for (uint256 j = 0; j < hashes.length; ++j) {
+            proofs[j] = Json.words(vm.toString(j), Merkle.proof(hashes, j));
+        }
+        fields[2] = Json.raw("proofs", Json.object(proofs));
+        return Json.object(fields);
+    }
+
+    function ledgerJson(uint256 i) private pure returns (string memory) {
+        (bytes32[] memory debits, bytes32[] memory credits) = ledger(i);
+        string[] memory fields = new string[](3);
+        fields[0] = Json.words("debits", debits);
+        fields[1] = Json.words("credits", credits);
+        fields[2] = Json.word("ledgerHash", SETTLEMENT.ledgerHash(debits, credits));
+        return Json.object(fields);
+    }
+
+    function headerJson(uint256 i) private view returns (string memory) {
+        Header memory it = header(i);
+        string[] memory fields = new string[](8);
+        fields[0] = Json.integer("sequence", it.sequence);
+        fields[1] = Json.integer("count", it.count);
+        fields[2] = Json.integer("total", it.total);
+        fields[3] = Json.word("previous", it.previous);
+        fields[4] = Json.word("jobsRoot", it.jobsRoot);
+        fields[5] = Json.word("ledgerHash", it.ledgerHash);
+        fields[6] = Json.word("dataHash", it.dataHash);
+        fields[7] = Json.word("headerHash", SETTLEMENT.headerHash(it));
+        return Json.object(fields);
+    }
+}
