@@ -73,10 +73,20 @@ device_plugin_image() {
   pack "$1" spillway-e2e/device-plugin:dev 0:0 '["/usr/local/bin/device-plugin"]'
 }
 
+# The engine has its own script, whose every run gives a new ID: the old image stays when it says the same.
 engine_image() {
-  "$REPOSITORY/e2e/engine/image.sh" >&2
-  docker image inspect -f 'spillway-e2e/engine:dev {{.Id}}' spillway-e2e/engine:dev
+  local image=spillway-e2e/engine:dev new=spillway-e2e/engine:new
+  CARGO_TARGET_DIR=$CARGO_TARGET "$REPOSITORY/e2e/engine/image.sh" "$new" >&2
+  if [[ $(engine_content "$image") == "$(engine_content "$new")" ]]; then
+    say "$image: unchanged"
+  else
+    docker tag "$new" "$image"
+    say "$image: made"
+  fi
+  docker rmi "$new" >/dev/null
+  docker image inspect -f "$image {{.Id}}" "$image"
 }
+engine_content() { docker image inspect -f '{{json .RootFS}}{{json .Config}}' "$1" 2>/dev/null; }
 
 make_image() {
   local folder
