@@ -61,7 +61,12 @@ impl Leaf {
 impl Header {
     /// keccak256(abi.encode(typehash, chain id, contract, fields)): the identity of a batch.
     pub fn hash(&self, chain_id: u64, contract: Address) -> B256 {
-        let place = (self.eip712_type_hash(), alloy_primitives::U256::from(chain_id), contract).abi_encode();
+        let place = (
+            self.eip712_type_hash(),
+            alloy_primitives::U256::from(chain_id),
+            contract,
+        )
+            .abi_encode();
         keccak256([place, self.abi_encode()].concat())
     }
 }
@@ -93,9 +98,19 @@ pub enum SealError {
     #[error("job {job} shard {shard}: kind {kind} is paid twice")]
     PaidTwice { job: B256, shard: u32, kind: u8 },
     #[error("job {job} shard {shard} attempt {attempt}: {role} is the zero address")]
-    ZeroAddress { job: B256, shard: u32, attempt: u16, role: &'static str },
+    ZeroAddress {
+        job: B256,
+        shard: u32,
+        attempt: u16,
+        role: &'static str,
+    },
     #[error("job {job} shard {shard} attempt {attempt}: no kind has code {kind}")]
-    UnknownKind { job: B256, shard: u32, attempt: u16, kind: u8 },
+    UnknownKind {
+        job: B256,
+        shard: u32,
+        attempt: u16,
+        kind: u8,
+    },
     #[error("the sum of {account} exceeds 2^96 - 1 micro-USD")]
     SumTooLarge { account: Address },
     #[error("the total exceeds 2^64 - 1 micro-USD")]
@@ -130,7 +145,14 @@ pub fn seal(
         dataHash: keccak256(&document),
     };
     let header_hash = header.hash(chain_id, contract);
-    Ok(Sealed { header, header_hash, leaves, document, debits, credits })
+    Ok(Sealed {
+        header,
+        header_hash,
+        leaves,
+        document,
+        debits,
+        credits,
+    })
 }
 
 fn check_place(sequence: u64, previous: B256) -> Result<(), SealError> {
@@ -147,7 +169,11 @@ fn check_leaves(leaves: &[Leaf]) -> Result<u32, SealError> {
         check_leaf(leaf)?;
         // Covers the same attempt twice as well.
         if !paid.insert((leaf.job, leaf.shard, leaf.kind)) {
-            return Err(SealError::PaidTwice { job: leaf.job, shard: leaf.shard, kind: leaf.kind });
+            return Err(SealError::PaidTwice {
+                job: leaf.job,
+                shard: leaf.shard,
+                kind: leaf.kind,
+            });
         }
     }
     match u32::try_from(leaves.len()) {
@@ -158,23 +184,47 @@ fn check_leaves(leaves: &[Leaf]) -> Result<u32, SealError> {
 }
 
 fn check_leaf(leaf: &Leaf) -> Result<(), SealError> {
-    let Leaf { job, shard, attempt, kind, payer, provider, .. } = *leaf;
+    let Leaf {
+        job,
+        shard,
+        attempt,
+        kind,
+        payer,
+        provider,
+        ..
+    } = *leaf;
     if payer.is_zero() {
-        return Err(SealError::ZeroAddress { job, shard, attempt, role: "payer" });
+        return Err(SealError::ZeroAddress {
+            job,
+            shard,
+            attempt,
+            role: "payer",
+        });
     }
     if provider.is_zero() {
-        return Err(SealError::ZeroAddress { job, shard, attempt, role: "provider" });
+        return Err(SealError::ZeroAddress {
+            job,
+            shard,
+            attempt,
+            role: "provider",
+        });
     }
     match crate::order::Kind::from_code(kind) {
         Some(_) => Ok(()),
-        None => Err(SealError::UnknownKind { job, shard, attempt, kind }),
+        None => Err(SealError::UnknownKind {
+            job,
+            shard,
+            attempt,
+            kind,
+        }),
     }
 }
 
 /// The contract holds amounts in 64 bits: a larger total could never be posted.
 fn total(leaves: &[Leaf]) -> Result<u128, SealError> {
     let sum = leaves.iter().try_fold(0u128, |sum, leaf| sum.checked_add(leaf.amount));
-    sum.filter(|sum| *sum <= u128::from(u64::MAX)).ok_or(SealError::TotalTooLarge)
+    sum.filter(|sum| *sum <= u128::from(u64::MAX))
+        .ok_or(SealError::TotalTooLarge)
 }
 
 fn jobs_root(sorted: &[Leaf]) -> Result<B256, SealError> {

@@ -42,7 +42,9 @@ impl Kind {
     }
 
     pub fn from_code(code: u8) -> Option<Self> {
-        [Self::Work, Self::Check, Self::Arbitrate, Self::Repair].into_iter().find(|kind| kind.code() == code)
+        [Self::Work, Self::Check, Self::Arbitrate, Self::Repair]
+            .into_iter()
+            .find(|kind| kind.code() == code)
     }
 }
 
@@ -130,13 +132,22 @@ pub fn check(order: &Order, signature: &[u8], acceptance: &Acceptance<'_>) -> Re
 }
 
 fn same_attempt(order: &Order, acceptance: &Acceptance<'_>) -> Result<(), OrderRefusal> {
-    let Acceptance { job_uid, shard, attempt, kind, .. } = *acceptance;
+    let Acceptance {
+        job_uid,
+        shard,
+        attempt,
+        kind,
+        ..
+    } = *acceptance;
     if order.job != job_id(job_uid) {
         return refuse("job", format!("is not the hash of job uid {job_uid}"));
     }
     if (order.shard, order.attempt, order.kind) != (shard, attempt, kind.code()) {
         let of = format!("shard {}, attempt {}, kind {}", order.shard, order.attempt, order.kind);
-        return refuse("attempt", format!("is for {of}; the assignment is {kind} of shard {shard}, attempt {attempt}"));
+        return refuse(
+            "attempt",
+            format!("is for {of}; the assignment is {kind} of shard {shard}, attempt {attempt}"),
+        );
     }
     Ok(())
 }
@@ -145,7 +156,13 @@ fn paid_to_us(order: &Order, acceptance: &Acceptance<'_>) -> Result<(), OrderRef
     if order.provider == acceptance.payout {
         return Ok(());
     }
-    refuse("provider", format!("pays {}, but our payout address is {}", order.provider, acceptance.payout))
+    refuse(
+        "provider",
+        format!(
+            "pays {}, but our payout address is {}",
+            order.provider, acceptance.payout
+        ),
+    )
 }
 
 fn price_is_ours(order: &Order, acceptance: &Acceptance<'_>) -> Result<(), OrderRefusal> {
@@ -153,20 +170,32 @@ fn price_is_ours(order: &Order, acceptance: &Acceptance<'_>) -> Result<(), Order
         return Ok(());
     }
     let price = acceptance.price;
-    refuse("unitPrice", format!("{} micro-USD per GPU-hour is below our price of {price} USD", order.unitPrice))
+    refuse(
+        "unitPrice",
+        format!(
+            "{} micro-USD per GPU-hour is below our price of {price} USD",
+            order.unitPrice
+        ),
+    )
 }
 
 fn not_expired(order: &Order, acceptance: &Acceptance<'_>) -> Result<(), OrderRefusal> {
     if order.expiry > acceptance.now {
         return Ok(());
     }
-    refuse("expiry", format!("{} has passed; it is {} now", order.expiry, acceptance.now))
+    refuse(
+        "expiry",
+        format!("{} has passed; it is {} now", order.expiry, acceptance.now),
+    )
 }
 
 fn signed_by_a_trusted_key(order: &Order, bytes: &[u8], acceptance: &Acceptance<'_>) -> Result<(), OrderRefusal> {
     match order.recover(acceptance.domain, bytes) {
         Ok(signer) if acceptance.signers.contains(&signer) => Ok(()),
-        Ok(signer) => refuse("signature", format!("by {signer}, which is not among the order signers of our bundle")),
+        Ok(signer) => refuse(
+            "signature",
+            format!("by {signer}, which is not among the order signers of our bundle"),
+        ),
         Err(error) => refuse("signature", error.to_string()),
     }
 }

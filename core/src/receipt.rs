@@ -68,12 +68,11 @@ pub struct Evidence<'a> {
     pub completed_at: u64,
 }
 
-impl Evidence<'_> {
-    /// GPU-milliseconds between assignment and completion, by the hub's clock.
-    pub fn wall_gpu_millis(&self) -> u64 {
-        let seconds = self.completed_at.saturating_sub(self.assigned_at);
-        seconds.saturating_mul(1000).saturating_mul(u64::from(self.gpus))
-    }
+/// GPU-milliseconds between assignment and completion (Unix seconds of the hub's clock).
+pub fn wall_gpu_millis(assigned_at: u64, completed_at: u64, gpus: u32) -> u64 {
+    // Both times are cut to whole seconds: one more, so that no honest millisecond is lost.
+    let seconds = completed_at.saturating_sub(assigned_at).saturating_add(1);
+    seconds.saturating_mul(1000).saturating_mul(u64::from(gpus))
 }
 
 /// A receipt that passed every check, and what it is worth.
@@ -106,9 +105,15 @@ pub fn check(receipt: &Receipt, signature: &[u8], evidence: &Evidence<'_>) -> Re
     checks::times(receipt, evidence)?;
     checks::expiry(receipt, evidence)?;
     checks::signature(receipt, signature, evidence)?;
-    let billed_millis = receipt.meteredMillis.min(evidence.wall_gpu_millis());
+    let wall = wall_gpu_millis(evidence.assigned_at, evidence.completed_at, evidence.gpus);
+    let billed_millis = receipt.meteredMillis.min(wall);
     let amount = checks::amount(billed_millis, evidence.order)?;
-    Ok(Accepted { order_hash: receipt.order, receipt_hash: receipt.hash(), billed_millis, amount })
+    Ok(Accepted {
+        order_hash: receipt.order,
+        receipt_hash: receipt.hash(),
+        billed_millis,
+        amount,
+    })
 }
 
 /// Bytes of a `sha256:<64 hex digits>` digest; `None` when the text is anything else.

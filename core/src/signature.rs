@@ -21,7 +21,9 @@ pub enum SignatureError {
 /// When `signature` is not 65 bytes in canonical form, or belongs to no key.
 pub fn recover(digest: B256, signature: &[u8]) -> Result<Address, SignatureError> {
     let signature = parse(signature)?;
-    signature.recover_address_from_prehash(&digest).map_err(|_| SignatureError::NotRecoverable)
+    signature
+        .recover_address_from_prehash(&digest)
+        .map_err(|_| SignatureError::NotRecoverable)
 }
 
 fn parse(bytes: &[u8]) -> Result<Signature, SignatureError> {
@@ -31,5 +33,9 @@ fn parse(bytes: &[u8]) -> Result<Signature, SignatureError> {
         return Err(SignatureError::Parity(parity));
     }
     let signature = Signature::from_raw_array(bytes).map_err(|_| SignatureError::Parity(parity))?;
-    if signature.normalize_s().is_some() { Err(SignatureError::HighS) } else { Ok(signature) }
+    if signature.normalize_s().is_some() {
+        Err(SignatureError::HighS)
+    } else {
+        Ok(signature)
+    }
 }

@@ -1,1 +1,182 @@
-fn main() {}
+//! `spillway-settlement`: the poster (no subcommand), `claim` for providers, `deploy-dev` for development chains.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use alloy::primitives::Address;
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use prometheus::Registry;
+use spillway_core::money::MicroUsd;
+use spillway_crds::names::SYSTEM_NAMESPACE;
+use spillway_process::{Health, Tasks};
+use spillway_settlement::chain::{Chain, Confirm, Place};
+use spillway_settlement::deploy::{Plan, deploy};
+use spillway_settlement::poster::{Metrics, Poster};
+use spillway_settlement::signer::{KeySource, from_plain_file};
+
+#[derive(Parser)]
+#[command(
+    version,
+    about = "Posts sealed Settlements to the chain, exactly once, and follows them to finality"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    post: PostArguments,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Pay a provider what has matured; anyone may call it, only the provider is paid.
+    Claim(ClaimArguments),
+    /// Deploy test token and contract on a development chain, and print their addresses as JSON.
+    DeployDev(DeployArguments),
+}
+
+#[derive(Args)]
+struct PostArguments {
+    /// HTTP endpoint of the chain; repeat it, or separate with commas, for more than one.
+    #[arg(long = "rpc-url", env = "RPC_URL", value_delimiter = ',')]
+    rpc_urls: Vec<String>,
+    #[arg(long, env = "CHAIN_ID")]
+    chain_id: Option<u64>,
+    /// Address of the settlement contract.
+    #[arg(long, env = "SETTLEMENT_CONTRACT")]
+    contract: Option<Address>,
+    /// Block that counts as final.
+    #[arg(long, env = "CONFIRM", value_enum, default_value = "finalized")]
+    confirm: Confirm,
+    /// Wei per gas that no transaction exceeds.
+    #[arg(long, env = "FEE_CEILING", default_value = "500000000000")]
+    fee_ceiling: u128,
+    /// Namespace of the Settlements.
+    #[arg(long, env = "POD_NAMESPACE", default_value = SYSTEM_NAMESPACE)]
+    namespace: String,
+    /// Health and metrics.
+    #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
+    listen: SocketAddr,
+    #[command(flatten)]
+    key: KeySource,
+}
+
+#[derive(Args)]
+struct ClaimArguments {
+    #[arg(long, env = "RPC_URL")]
+    rpc_url: String,
+    #[arg(long, env = "CHAIN_ID")]
+    chain_id: u64,
+    #[arg(long, env = "SETTLEMENT_CONTRACT")]
+    contract: Address,
+    /// Payout address.
+    #[arg(long)]
+    provider: Address,
+    #[command(flatten)]
+    key: KeySource,
+}
+
+#[derive(Args)]
+struct DeployArguments {
+    #[arg(long, env = "RPC_URL")]
+    rpc_url: String,
+    #[arg(long, env = "CHAIN_ID", default_value_t = 31337)]
+    chain_id: u64,
+    /// File with the private key of the owner, in hex.
+    #[arg(long)]
+    owner_key_file: PathBuf,
+    /// File with the private key of the payer; the owner's when not given.
+    #[arg(long)]
+    payer_key_file: Option<PathBuf>,
+    /// Account that may post.
+    #[arg(long)]
+    poster: Address,
+    /// Address of the key that signs the payer's orders.
+    #[arg(long)]
+    order_key: Address,
+    /// USD minted for the payer and deposited.
+    #[arg(long, default_value = "1000")]
+    deposit: MicroUsd,
+    /// USD that the order key may spend a day.
+    #[arg(long, default_value = "1000")]
+    cap_per_day: MicroUsd,
+    #[arg(long, default_value_t = 365)]
+    order_key_days: u64,
+    /// Seconds of one maturity epoch: a credit can be claimed after one to two of them.
+    #[arg(long, default_value_t = 60)]
+    window: u64,
+    /// Seconds between asking for a deposit back and getting it.
+    #[arg(long, default_value_t = 3600)]
+    withdraw_delay: u64,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    spillway_process::install_crypto_provider();
+    spillway_process::init_telemetry();
+    let arguments = Arguments::parse();
+    match arguments.command {
+        None => post(arguments.post).await,
+        Some(Command::Claim(claim)) => run_claim(claim).await,
+        Some(Command::DeployDev(deploy)) => run_deploy(deploy).await,
+    }
+}
+
+async fn post(arguments: PostArguments) -> anyhow::Result<()> {
+    let place = Place {
+        chain_id: arguments.chain_id.context("--chain-id (CHAIN_ID) is required")?,
+        contract: arguments
+            .contract
+            .context("--contract (SETTLEMENT_CONTRACT) is required")?,
+    };
+    let signer = arguments.key.load()?;
+    let chain = Chain::new(&arguments.rpc_urls, place, signer.address(), arguments.confirm)?;
+    let (registry, health) = (Registry::new(), Health::default());
+    let metrics = Metrics::new(&registry)?;
+    let client = kube::Client::try_default().await.context("no way to the API server")?;
+    let mut poster = Poster::new(client, &arguments.namespace, chain, signer, metrics);
+    poster.policy.fee_ceiling = arguments.fee_ceiling;
+
+    let mut tasks = Tasks::default();
+    let served = spillway_process::serve(arguments.listen, health.clone(), registry, tasks.token());
+    tasks.spawn("health", async move { Ok(served.await?) });
+    let running = poster.run(health, tasks.token());
+    tasks.spawn("poster", running);
+    tasks.run().await
+}
+
+async fn run_claim(arguments: ClaimArguments) -> anyhow::Result<()> {
+    let ClaimArguments {
+        rpc_url,
+        chain_id,
+        contract,
+        provider,
+        key,
+    } = arguments;
+    let claimed = spillway_settlement::claim::claim(&rpc_url, chain_id, contract, provider, key.load()?).await?;
+    print(&claimed)
+}
+
+async fn run_deploy(arguments: DeployArguments) -> anyhow::Result<()> {
+    let owner = from_plain_file(&arguments.owner_key_file)?;
+    let payer = arguments.payer_key_file.as_deref().map(from_plain_file).transpose()?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let plan = Plan {
+        chain_id: arguments.chain_id,
+        poster: arguments.poster,
+        order_key: arguments.order_key,
+        deposit_micro: arguments.deposit.0,
+        cap_per_day_micro: arguments.cap_per_day.0,
+        order_key_expiry: now + arguments.order_key_days * 86_400,
+        window: arguments.window,
+        withdraw_delay: arguments.withdraw_delay,
+    };
+    let payer = payer.unwrap_or_else(|| owner.clone());
+    print(&deploy(&arguments.rpc_url, plan, owner, payer).await?)
+}
+
+fn print(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    Ok(writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(value)?)?)
+}

@@ -48,14 +48,25 @@ impl LeavesDocument {
     /// `sorted` in the tree's order.
     pub fn new(chain_id: u64, contract: Address, sequence: u64, previous: B256, sorted: &[Leaf]) -> Self {
         let leaves = sorted.iter().map(LeafRecord::from).collect();
-        Self { version: VERSION, chain_id, contract: lower(contract), sequence, previous, leaves }
+        Self {
+            version: VERSION,
+            chain_id,
+            contract: lower(contract),
+            sequence,
+            previous,
+            leaves,
+        }
     }
 
     /// # Errors
     /// When the bytes are not a leaves document of a known version.
     pub fn parse(bytes: &[u8]) -> Result<Self, DocumentError> {
         let document: Self = serde_json::from_slice(bytes)?;
-        if document.version == VERSION { Ok(document) } else { Err(DocumentError::Version(document.version)) }
+        if document.version == VERSION {
+            Ok(document)
+        } else {
+            Err(DocumentError::Version(document.version))
+        }
     }
 
     /// # Errors
@@ -67,7 +78,11 @@ impl LeavesDocument {
     /// # Errors
     /// When an address or an amount of a record is malformed.
     pub fn leaves(&self) -> Result<Vec<Leaf>, DocumentError> {
-        self.leaves.iter().enumerate().map(|(index, record)| record.leaf(index)).collect()
+        self.leaves
+            .iter()
+            .enumerate()
+            .map(|(index, record)| record.leaf(index))
+            .collect()
     }
 }
 

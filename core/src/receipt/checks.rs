@@ -13,7 +13,11 @@ fn reject<T>(field: &'static str, message: String) -> Result<T, Rejection> {
 }
 
 fn same(field: &'static str, claimed: B256, known: B256) -> Check {
-    if claimed == known { Ok(()) } else { reject(field, format!("is {claimed}, the hub knows {known}")) }
+    if claimed == known {
+        Ok(())
+    } else {
+        reject(field, format!("is {claimed}, the hub knows {known}"))
+    }
 }
 
 pub(super) fn order(receipt: &Receipt, evidence: &Evidence<'_>) -> Check {
@@ -36,11 +40,17 @@ pub(super) fn times(receipt: &Receipt, evidence: &Evidence<'_>) -> Check {
     }
     let earliest = evidence.assigned_at.saturating_sub(CLOCK_SKEW_SECONDS);
     if started < earliest {
-        return reject("receipt.started", format!("{started} is before the assignment, {}", evidence.assigned_at));
+        return reject(
+            "receipt.started",
+            format!("{started} is before the assignment, {}", evidence.assigned_at),
+        );
     }
     let latest = evidence.completed_at.saturating_add(CLOCK_SKEW_SECONDS);
     if finished > latest {
-        return reject("receipt.finished", format!("{finished} is after its arrival, {}", evidence.completed_at));
+        return reject(
+            "receipt.finished",
+            format!("{finished} is after its arrival, {}", evidence.completed_at),
+        );
     }
     Ok(())
 }
@@ -50,7 +60,10 @@ pub(super) fn expiry(receipt: &Receipt, evidence: &Evidence<'_>) -> Check {
     if receipt.finished <= expiry.saturating_add(CLOCK_SKEW_SECONDS) {
         return Ok(());
     }
-    reject("receipt.finished", format!("{} is after the order's expiry, {expiry}", receipt.finished))
+    reject(
+        "receipt.finished",
+        format!("{} is after the order's expiry, {expiry}", receipt.finished),
+    )
 }
 
 pub(super) fn signature(receipt: &Receipt, signature: &[u8], evidence: &Evidence<'_>) -> Check {
@@ -58,7 +71,10 @@ pub(super) fn signature(receipt: &Receipt, signature: &[u8], evidence: &Evidence
         Ok(signer) if signer == evidence.signer => Ok(()),
         Ok(signer) => reject(
             "receipt.signature",
-            format!("by {signer}, the receipt key pinned for the provider is {}", evidence.signer),
+            format!(
+                "by {signer}, the receipt key pinned for the provider is {}",
+                evidence.signer
+            ),
         ),
         Err(error) => reject("receipt.signature", error.to_string()),
     }

@@ -1,0 +1,136 @@
+//! `claim`: pays a provider what has matured. Anyone may call it; only the provider is paid, so a repeat is harmless.
+
+use std::time::Duration;
+
+use alloy::primitives::{Address, B256, Bytes};
+use alloy::providers::{DynProvider, Provider, ProviderBuilder};
+use alloy::rpc::types::TransactionRequest;
+use alloy::signers::local::PrivateKeySigner;
+use serde::Serialize;
+
+use crate::contract::{Revert, SpillwaySettlement, VERSION, claim_calldata};
+
+const POLL: Duration = Duration::from_millis(250);
+const MINED_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// What was paid; printed as JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Claimed {
+    pub provider: Address,
+    /// Micro-USD paid by this call.
+    pub paid_micro: u128,
+    /// Micro-USD that still mature.
+    pub pending_micro: u128,
+    /// None when nothing had matured.
+    pub transaction: Option<B256>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    #[error("--rpc-url is not an HTTP URL")]
+    Url,
+    #[error("the endpoint serves chain {found}, wanted is {wanted}")]
+    ChainId { found: u64, wanted: u64 },
+    #[error("{contract} has version `{found}`, known is `{VERSION}`")]
+    Version { contract: Address, found: String },
+    #[error(transparent)]
+    Rpc(#[from] alloy::transports::TransportError),
+    #[error(transparent)]
+    Contract(#[from] alloy::contract::Error),
+    #[error("{}: {}", .0.reason, .0.message)]
+    Reverts(Revert),
+    #[error("transaction {0} was mined and reverted")]
+    Reverted(B256),
+    #[error("transaction {0} is not mined after 180 s: it may still be; the call is safe to repeat")]
+    NotMined(B256),
+    #[error("transaction {0} was mined without a contract address")]
+    NothingDeployed(B256),
+}
+
+/// Claims for `provider`, paying gas with `signer`.
+///
+/// # Errors
+/// When the chain does not fit, cannot be asked, or the call fails.
+pub async fn claim(
+    rpc_url: &str,
+    chain_id: u64,
+    contract: Address,
+    provider: Address,
+    signer: PrivateKeySigner,
+) -> Result<Claimed, CallError> {
+    let endpoint = connect(rpc_url, chain_id, signer).await?;
+    let instance = SpillwaySettlement::new(contract, &endpoint);
+    let found = instance.VERSION().call().await?;
+    if found != VERSION {
+        return Err(CallError::Version { contract, found });
+    }
+    let before = instance.balances(provider).call().await?;
+    let transaction = match before.claimable {
+        0 => None,
+        _ => Some(call(&endpoint, contract, claim_calldata(provider)).await?),
+    };
+    let after = instance.balances(provider).call().await?;
+    Ok(Claimed {
+        provider,
+        paid_micro: after.claimed.saturating_sub(before.claimed),
+        pending_micro: after.pending,
+        transaction,
+    })
+}
+
+/// An endpoint that fills in nonce and fees and signs.
+pub(crate) async fn connect(rpc_url: &str, chain_id: u64, signer: PrivateKeySigner) -> Result<DynProvider, CallError> {
+    let url = rpc_url.parse().map_err(|_| CallError::Url)?;
+    let provider = ProviderBuilder::new()
+        .with_simple_nonce_management()
+        .wallet(signer)
+        .connect_http(url)
+        .erased();
+    let found = provider.get_chain_id().await?;
+    if found == chain_id {
+        Ok(provider)
+    } else {
+        Err(CallError::ChainId {
+            found,
+            wanted: chain_id,
+        })
+    }
+}
+
+/// Calls a contract and waits until it is mined; returns the transaction's hash.
+pub(crate) async fn call(provider: &DynProvider, to: Address, calldata: Bytes) -> Result<B256, CallError> {
+    send(provider, TransactionRequest::default().to(to).input(calldata.into())).await
+}
+
+/// Sends and polls the receipt ourselves: alloy's own waiting can hang on a transaction that was replaced or dropped.
+pub(crate) async fn send(provider: &DynProvider, request: TransactionRequest) -> Result<B256, CallError> {
+    let hash = *provider.send_transaction(request).await.map_err(refused)?.tx_hash();
+    match tokio::time::timeout(MINED_TIMEOUT, mined(provider, hash)).await {
+        Err(_) => Err(CallError::NotMined(hash)),
+        Ok(succeeded) => {
+            if succeeded? {
+                Ok(hash)
+            } else {
+                Err(CallError::Reverted(hash))
+            }
+        }
+    }
+}
+
+async fn mined(provider: &DynProvider, hash: B256) -> Result<bool, CallError> {
+    let mut ticks = tokio::time::interval(POLL);
+    loop {
+        ticks.tick().await;
+        if let Some(receipt) = provider.get_transaction_receipt(hash).await? {
+            return Ok(receipt.status());
+        }
+    }
+}
+
+fn refused(error: alloy::transports::TransportError) -> CallError {
+    match error.as_error_resp().and_then(|answer| answer.as_revert_data()) {
+        Some(data) => CallError::Reverts(Revert::decode(&data)),
+        None => CallError::Rpc(error),
+    }
+}

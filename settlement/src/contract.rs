@@ -1,0 +1,180 @@
+//! The settlement contract as this process sees it: calls from its ABI, calldata, typed reverts.
+
+use alloy::primitives::{Address, B256, Bytes};
+use alloy::sol_types::{SolCall, SolInterface};
+use spillway_core::batch::Header;
+
+/// Version that the contract must name.
+pub const VERSION: &str = "1";
+
+mod bindings {
+    #![allow(clippy::too_many_arguments, unreachable_pub, missing_debug_implementations)]
+    alloy::sol!(
+        #[sol(rpc)]
+        #[derive(Debug)]
+        SpillwaySettlement,
+        "contracts/abi/SpillwaySettlement.json"
+    );
+    alloy::sol!(
+        #[sol(rpc)]
+        #[derive(Debug)]
+        TestToken,
+        "contracts/abi/TestToken.json"
+    );
+}
+use bindings::SpillwaySettlement::SpillwaySettlementErrors as Errors;
+pub use bindings::{SpillwaySettlement, TestToken};
+
+/// Why the contract refused a post.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revert {
+    /// Name of the typed error; `Unknown` for anything else.
+    pub reason: String,
+    pub message: String,
+    /// Whether no later state of the chain can make the same batch pass.
+    pub permanent: bool,
+}
+
+impl Revert {
+    fn new(reason: &str, message: String, permanent: bool) -> Self {
+        Self {
+            reason: reason.to_owned(),
+            message,
+            permanent,
+        }
+    }
+
+    /// Reads the bytes that the contract reverted with.
+    pub fn decode(data: &[u8]) -> Self {
+        match Errors::abi_decode(data) {
+            Ok(error) => describe(error),
+            Err(_) => Self::new(
+                "Unknown",
+                format!("the contract reverted with 0x{}", hex::encode(data)),
+                false,
+            ),
+        }
+    }
+}
+
+/// Errors about the batch itself are permanent; errors about the payer, the poster or the order of posts can be cured.
+fn describe(error: Errors) -> Revert {
+    match error {
+        Errors::SequenceUsed(used) => Revert::new(
+            "SequenceUsed",
+            format!("sequence {} holds another header, {}", used.sequence, used.posted),
+            // Decided at finality by the contract's state, not by a call at the head.
+            false,
+        ),
+        Errors::SequenceForgotten(error) => Revert::new(
+            "SequenceForgotten",
+            format!(
+                "sequence {} was posted long ago; the contract remembers from {}",
+                error.sequence, error.oldest
+            ),
+            false,
+        ),
+        Errors::SequenceGap(gap) => Revert::new(
+            "SequenceGap",
+            format!("the contract expects sequence {}", gap.expected),
+            false,
+        ),
+        Errors::PreviousMismatch(error) => Revert::new(
+            "PreviousMismatch",
+            format!(
+                "the header before hashes to {} on chain, the batch names {}",
+                error.expected, error.given
+            ),
+            false,
+        ),
+        Errors::LedgerHashMismatch(error) => Revert::new(
+            "LedgerHashMismatch",
+            format!(
+                "debits and credits hash to {}, the header names {}",
+                error.expected, error.given
+            ),
+            true,
+        ),
+        Errors::EntryNotAscending(error) => Revert::new(
+            "EntryNotAscending",
+            format!("the entry of {} is out of order", error.account),
+            true,
+        ),
+        Errors::TotalMismatch(error) => Revert::new(
+            "TotalMismatch",
+            format!(
+                "total {}, debits {}, credits {}",
+                error.total, error.debits, error.credits
+            ),
+            true,
+        ),
+        curable => describe_curable(curable),
+    }
+}
+
+fn describe_curable(error: Errors) -> Revert {
+    let (reason, message) = match error {
+        Errors::NotPoster(error) => (
+            "NotPoster",
+            format!(
+                "{} may not post: the contract's owner must call setPoster",
+                error.caller
+            ),
+        ),
+        Errors::OrderKeyMissing(error) => (
+            "OrderKeyMissing",
+            format!(
+                "payer {} has authorised no order key: call authorizeOrderKey",
+                error.payer
+            ),
+        ),
+        Errors::OrderKeyExpired(error) => (
+            "OrderKeyExpired",
+            format!(
+                "the order key of payer {} expired at {}: authorise it again",
+                error.payer, error.expiry
+            ),
+        ),
+        Errors::DailyCapExceeded(error) => (
+            "DailyCapExceeded",
+            format!(
+                "payer {} would spend {} micro-USD today, the key's cap is {}: wait for the next day (UTC) or raise it",
+                error.payer, error.spent, error.capPerDay
+            ),
+        ),
+        Errors::DepositTooSmall(error) => (
+            "DepositTooSmall",
+            format!(
+                "payer {} has deposited {} micro-USD, the batch needs {}",
+                error.payer, error.deposit, error.debit
+            ),
+        ),
+        other => ("Unexpected", format!("{other:?}")),
+    };
+    Revert::new(reason, message, false)
+}
+
+/// Calldata of `post`.
+pub fn post_calldata(header: &Header, debits: Vec<B256>, credits: Vec<B256>) -> Bytes {
+    let header = SpillwaySettlement::Header {
+        sequence: header.sequence,
+        count: header.count,
+        total: header.total,
+        previous: header.previous,
+        jobsRoot: header.jobsRoot,
+        ledgerHash: header.ledgerHash,
+        dataHash: header.dataHash,
+    };
+    SpillwaySettlement::postCall {
+        header,
+        debits,
+        credits,
+    }
+    .abi_encode()
+    .into()
+}
+
+/// Calldata of `claim`.
+pub fn claim_calldata(provider: Address) -> Bytes {
+    SpillwaySettlement::claimCall { provider }.abi_encode().into()
+}

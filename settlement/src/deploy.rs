@@ -1,0 +1,166 @@
+//! `deploy-dev`: token and contract on a development chain, with a funded payer whose order key is authorised.
+
+use alloy::network::TransactionBuilder;
+use alloy::primitives::aliases::U96;
+use alloy::primitives::{Address, Bytes, U256};
+use alloy::providers::{DynProvider, Provider};
+use alloy::rpc::types::TransactionRequest;
+use alloy::signers::local::PrivateKeySigner;
+use alloy::sol_types::{SolCall, SolConstructor};
+use serde::Serialize;
+
+use crate::claim::{CallError, call, connect, send};
+use crate::contract::{SpillwaySettlement, TestToken};
+
+/// Chain ids of anvil, hardhat and geth --dev.
+const DEVELOPMENT_CHAINS: [u64; 2] = [31337, 1337];
+/// Wei for the poster's gas.
+const POSTER_COINS: u128 = 10_000_000_000_000_000_000;
+
+/// What to deploy.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub chain_id: u64,
+    /// Account that may post.
+    pub poster: Address,
+    pub order_key: Address,
+    /// Micro-USD minted for the payer and deposited.
+    pub deposit_micro: u64,
+    pub cap_per_day_micro: u64,
+    /// Unix seconds.
+    pub order_key_expiry: u64,
+    /// Seconds of one maturity epoch.
+    pub window: u64,
+    /// Seconds between asking for a deposit back and getting it.
+    pub withdraw_delay: u64,
+}
+
+/// What was deployed; printed as JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Deployed {
+    pub chain_id: u64,
+    pub token: Address,
+    pub contract: Address,
+    pub owner: Address,
+    pub poster: Address,
+    pub payer: Address,
+    pub order_key: Address,
+    pub deposit_micro: u64,
+    pub cap_per_day_micro: u64,
+    pub order_key_expiry: u64,
+    pub window: u64,
+    pub withdraw_delay: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum DeployError {
+    #[error("chain {0} is not a development chain (31337, 1337): the test token is worth nothing anywhere else")]
+    NotDevelopment(u64),
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
+/// Deploys with `owner`; `payer` mints, deposits and authorises the order key.
+///
+/// # Errors
+/// When the chain is not one for development, or a call fails.
+pub async fn deploy(
+    rpc_url: &str,
+    plan: Plan,
+    owner: PrivateKeySigner,
+    payer: PrivateKeySigner,
+) -> Result<Deployed, DeployError> {
+    if !DEVELOPMENT_CHAINS.contains(&plan.chain_id) {
+        return Err(DeployError::NotDevelopment(plan.chain_id));
+    }
+    let (owner_address, payer_address) = (owner.address(), payer.address());
+    let endpoint = connect(rpc_url, plan.chain_id, owner).await?;
+    let token = create(&endpoint, TestToken::BYTECODE.clone()).await?;
+    let contract = create(&endpoint, contract_code(&plan, token, owner_address)).await?;
+    fund_poster(&endpoint, plan.poster).await?;
+    pay_in(
+        &connect(rpc_url, plan.chain_id, payer).await?,
+        &plan,
+        token,
+        contract,
+        payer_address,
+    )
+    .await?;
+    Ok(Deployed {
+        chain_id: plan.chain_id,
+        token,
+        contract,
+        owner: owner_address,
+        poster: plan.poster,
+        payer: payer_address,
+        order_key: plan.order_key,
+        deposit_micro: plan.deposit_micro,
+        cap_per_day_micro: plan.cap_per_day_micro,
+        order_key_expiry: plan.order_key_expiry,
+        window: plan.window,
+        withdraw_delay: plan.withdraw_delay,
+    })
+}
+
+fn contract_code(plan: &Plan, token: Address, owner: Address) -> Bytes {
+    let arguments = SpillwaySettlement::constructorCall {
+        token_: token,
+        owner_: owner,
+        poster_: plan.poster,
+        window_: plan.window,
+        withdrawDelay_: plan.withdraw_delay,
+    };
+    [SpillwaySettlement::BYTECODE.as_ref(), &arguments.abi_encode()]
+        .concat()
+        .into()
+}
+
+async fn create(endpoint: &DynProvider, code: Bytes) -> Result<Address, CallError> {
+    let hash = send(endpoint, TransactionRequest::default().into_create().input(code.into())).await?;
+    let receipt = endpoint.get_transaction_receipt(hash).await?;
+    receipt
+        .and_then(|receipt| receipt.contract_address)
+        .ok_or(CallError::NothingDeployed(hash))
+}
+
+/// A poster that has coins keeps what it has.
+async fn fund_poster(endpoint: &DynProvider, poster: Address) -> Result<(), CallError> {
+    let coins = U256::from(POSTER_COINS);
+    if endpoint.get_balance(poster).await? < coins {
+        send(endpoint, TransactionRequest::default().to(poster).value(coins)).await?;
+    }
+    Ok(())
+}
+
+async fn pay_in(
+    endpoint: &DynProvider,
+    plan: &Plan,
+    token: Address,
+    contract: Address,
+    payer: Address,
+) -> Result<(), CallError> {
+    let amount = U256::from(plan.deposit_micro);
+    let mint = TestToken::mintCall { to: payer, amount }.abi_encode();
+    let approve = TestToken::approveCall {
+        spender: contract,
+        value: amount,
+    }
+    .abi_encode();
+    let deposit = SpillwaySettlement::depositCall { amount }.abi_encode();
+    let authorize = SpillwaySettlement::authorizeOrderKeyCall {
+        key: plan.order_key,
+        capPerDay: U96::from(plan.cap_per_day_micro),
+        expiry: plan.order_key_expiry,
+    }
+    .abi_encode();
+    for (to, calldata) in [
+        (token, mint),
+        (token, approve),
+        (contract, deposit),
+        (contract, authorize),
+    ] {
+        call(endpoint, to, calldata.into()).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,15 @@
+//! The settlement poster: takes sealed `Settlement`s to final on the chain, and holds the only chain-signing key.
+//!
+//! In: Settlements (the write-ahead log is their status), what the chain says ([`chain::ChainView`]).
+//! Out: signed transactions, statuses. [`advance`] decides and is pure; [`chain`] and [`poster`] do the IO.
+//! May depend on core and crds.
+
+pub mod advance;
+pub mod chain;
+pub mod claim;
+pub mod contract;
+pub mod deploy;
+pub mod perform;
+pub mod poster;
+pub mod signer;
+pub mod transaction;
