@@ -86,7 +86,7 @@ abstract contract VectorFile {
         made.expiry = type(uint64).max;
     }
 
-    function receipt(uint256 i) internal view returns (Receipt memory made) {
+    function receipt(uint256 i) internal pure returns (Receipt memory made) {
         if (i == 1) return made;
         made = Receipt({
             order: SETTLEMENT.orderHash(order(i)),
@@ -210,7 +210,7 @@ abstract contract VectorFile {
         fields[start + 3] = Json.text("signature", vm.toString(abi.encodePacked(r, s, v)));
     }
 
-    function leafJson(uint256 i) private view returns (string memory) {
+    function leafJson(uint256 i) private pure returns (string memory) {
         Leaf memory it = leaf(i);
         string[] memory fields = new string[](10);
         fields[0] = Json.word("job", it.job);
