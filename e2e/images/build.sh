@@ -64,12 +64,14 @@ anvil_image() {
   pack "$1" spillway-e2e/anvil:dev "$unprivileged" '["/usr/local/bin/anvil"]' '["--host", "0.0.0.0"]'
 }
 
-# Root: it registers with the kubelet through a socket that only root may open.
+# Root: it registers with the kubelet through a socket that only root may open. The links are the commands of NVIDIA's image.
 device_plugin_image() {
   local source=$REPOSITORY/e2e/device-plugin
   [[ -f $source/go.mod ]] || fail "no Go module in $source"
   need go
   (cd "$source" && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$1/usr/local/bin/device-plugin" .) >&2
+  ln -s device-plugin "$1/usr/local/bin/nvidia-device-plugin"
+  ln -s device-plugin "$1/usr/local/bin/gpu-feature-discovery"
   pack "$1" spillway-e2e/device-plugin:dev 0:0 '["/usr/local/bin/device-plugin"]'
 }
 
