@@ -152,6 +152,10 @@ pub struct AttemptStatus {
     /// Sequence of the Settlement that pays it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub settlement: Option<u64>,
+    /// Merkle proof of this attempt's leaf under that Settlement's `jobsRoot`: 0x-prefixed 32-byte hashes, leaf side first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub proof: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
