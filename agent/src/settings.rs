@@ -1,0 +1,79 @@
+//! Command line and environment, checked once.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+use spillway_core::money::UnitPrice;
+use spillway_crds::names::WORK_NAMESPACE;
+
+/// Offers this cluster's idle GPUs to a Spillway hub and runs the work that comes back.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "spillway-agent", version)]
+pub struct Settings {
+    /// File with the join bundle that `kubectl spillway join-token` printed.
+    #[arg(long, env = "BUNDLE_FILE", default_value = "/etc/spillway/bundle/bundle")]
+    pub bundle_file: PathBuf,
+    /// Price in USD per GPU and hour, such as 0.90.
+    #[arg(long, env = "PRICE_PER_GPU_HOUR")]
+    pub price: UnitPrice,
+    /// Image of the runner, the main container of work pods.
+    #[arg(long, env = "RUNNER_IMAGE")]
+    pub runner_image: String,
+    /// Namespace of work pods.
+    #[arg(long, env = "WORK_NAMESPACE", default_value = WORK_NAMESPACE)]
+    pub work_namespace: String,
+    /// Namespace of the agent itself: its credential and keys lie there.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "spillway")]
+    pub namespace: String,
+    /// Name that holds the heartbeat Lease.
+    #[arg(long, env = "POD_NAME", default_value = "spillway-agent")]
+    pub identity: String,
+    /// Pull policy of both images of work pods; the cluster's default when absent.
+    #[arg(long, env = "IMAGE_PULL_POLICY")]
+    pub image_pull_policy: Option<PullPolicy>,
+    /// Requests to the engine at the same time, per work pod.
+    #[arg(long, env = "ENGINE_CONCURRENCY", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub engine_concurrency: u32,
+    /// Address of /healthz, /readyz and /metrics.
+    #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PullPolicy {
+    #[value(name = "Always")]
+    Always,
+    #[value(name = "IfNotPresent")]
+    IfNotPresent,
+    #[value(name = "Never")]
+    Never,
+}
+
+impl PullPolicy {
+    /// As PodSpec writes it.
+    pub fn name(self) -> String {
+        format!("{self:?}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Settings::command().debug_assert();
+    }
+
+    #[test]
+    fn a_wrong_price_is_named() {
+        let error = Settings::try_parse_from(["agent", "--runner-image", "r", "--price", "1,20"]).unwrap_err();
+        assert!(
+            error.to_string().contains("--price") && error.to_string().contains("1.20"),
+            "{error}"
+        );
+    }
+}
