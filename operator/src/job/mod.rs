@@ -1,6 +1,223 @@
 //! InferenceJobs: observe → plan → apply → status. The one writer of InferenceJob.status.
 //!
-//! In: a job and everything that bears on it ([`observed`]). Out: a plan of the pure planner ([`plan`]).
+//! In: a job and everything that bears on it ([`observed`]). Out: the plan of a pure planner ([`plan`]), carried out by
+//! `apply`. A plan made from caches that would change nothing costs no request; one that would is made again over
+//! the job as the API server has it now, and its status is written with that resourceVersion before anything else.
 
+mod answers;
+mod apply;
+mod caches;
+mod observe;
 pub mod observed;
 pub mod plan;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::channel::mpsc::{UnboundedReceiver, unbounded};
+use futures::{FutureExt, Stream, StreamExt};
+use jiff::Timestamp;
+use kube::runtime::controller::{Action, Config, applier};
+use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Api, Client, ResourceExt};
+use spillway_crds::market::SpecError;
+use spillway_crds::{InferenceJob, job_condition, names};
+use tokio::sync::{Mutex, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use crate::accrual::{AccrualError, SealedAttempts};
+use crate::dispatch::{ChainPlace, DispatchError, KeyError};
+use crate::pods::PodError;
+use crate::store::{HubStore, StoreError};
+use crate::verification::RecordError;
+use answers::Answers;
+use caches::{Caches, Hint, watch_all};
+
+/// Jobs reconciled at the same time.
+const CONCURRENCY: u16 = 16;
+/// Results objects held in memory at the same time.
+const RESULTS_AT_ONCE: usize = 2;
+/// Changes that come in a burst are looked at together.
+const DEBOUNCE: Duration = Duration::from_millis(50);
+/// A change that may bear on every job is passed on this often at most.
+const ALL_JOBS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What the job controller is told from outside.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The operator's own namespace: order-signing keys and Settlements.
+    pub namespace: String,
+    /// Image of splitter and publisher pods.
+    pub runner_image: String,
+    pub place: ChainPlace,
+    /// Shared with the accrual.
+    pub sealed: Arc<SealedAttempts>,
+}
+
+struct Context {
+    client: Client,
+    namespace: String,
+    runner_image: String,
+    place: ChainPlace,
+    store: HubStore,
+    caches: Caches,
+    answers: Answers,
+    sealed: Arc<SealedAttempts>,
+    recorder: Recorder,
+    dispatching: Mutex<()>,
+    reading: Semaphore,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ReconcileError {
+    /// Not a fault: the world moved on while we planned.
+    #[error("the picture was outdated")]
+    Outdated,
+    #[error("SpendPolicy {0} does not exist: its key is needed to sign")]
+    NoSpendPolicy(String),
+    #[error("pod {0} exists and is not this job's")]
+    NameTaken(String),
+    #[error("attempt {shard}/{attempt} is in the plan and not in the status")]
+    Unplanned { shard: u32, attempt: u16 },
+    #[error("{0} is not what was accepted")]
+    Altered(String),
+    #[error(transparent)]
+    Api(#[from] kube::Error),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Pod(#[from] PodError),
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    #[error(transparent)]
+    Split(#[from] spillway_core::shard::SplitError),
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error(transparent)]
+    Dispatch(#[from] DispatchError),
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    #[error(transparent)]
+    Sealed(#[from] AccrualError),
+}
+
+/// Runs until cancelled.
+///
+/// # Errors
+/// When the caches or the queue end by themselves.
+pub async fn run(client: Client, settings: Settings, store: HubStore, cancelled: CancellationToken) -> anyhow::Result<()> {
+    let (hints, hinted) = unbounded();
+    let (caches, watching) = watch_all(&client, &settings.namespace, &hints);
+    let reporter = Reporter { controller: names::OPERATOR_FIELD_MANAGER.to_owned(), instance: None };
+    let context = Arc::new(Context {
+        recorder: Recorder::new(client.clone(), reporter),
+        client,
+        namespace: settings.namespace,
+        runner_image: settings.runner_image,
+        place: settings.place,
+        store,
+        caches,
+        answers: Answers::default(),
+        sealed: settings.sealed,
+        dispatching: Mutex::new(()),
+        reading: Semaphore::new(RESULTS_AT_ONCE),
+    });
+    tokio::select! {
+        () = cancelled.cancelled() => Ok(()),
+        () = watching => anyhow::bail!("the watches ended"),
+        result = reconcile_all(context, hinted) => result,
+    }
+}
+
+async fn reconcile_all(context: Arc<Context>, hinted: UnboundedReceiver<Hint>) -> anyhow::Result<()> {
+    context.caches.ready().await?;
+    let jobs = context.caches.jobs.clone();
+    let queue = queue(jobs.clone(), hinted).map(Ok::<_, Infallible>);
+    let config = Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE);
+    let reconciled = applier(|job, context| reconcile(job, context).boxed(), on_error, context, jobs, queue, config);
+    reconciled
+        .for_each(|result| async move {
+            if let Err(error) = result {
+                tracing::debug!(%error, "reconcile");
+            }
+        })
+        .await;
+    anyhow::bail!("the queue of jobs ended")
+}
+
+/// One job at a time as hinted; all of them together once per interval.
+fn queue(jobs: Store<InferenceJob>, hinted: UnboundedReceiver<Hint>) -> impl Stream<Item = ObjectRef<InferenceJob>> {
+    let ticks = tokio::time::interval(ALL_JOBS_INTERVAL);
+    futures::stream::unfold((jobs, hinted, ticks, false), |(jobs, mut hinted, mut ticks, mut all)| async move {
+        loop {
+            tokio::select! {
+                hint = hinted.next() => match hint? {
+                    Hint::Job(job) => return Some((vec![job], (jobs, hinted, ticks, all))),
+                    Hint::AllJobs => all = true,
+                },
+                _ = ticks.tick(), if all => return Some((unsettled(&jobs), (jobs, hinted, ticks, false))),
+            }
+        }
+    })
+    .flat_map(futures::stream::iter)
+}
+
+/// Jobs whose story goes on.
+fn unsettled(jobs: &Store<InferenceJob>) -> Vec<ObjectRef<InferenceJob>> {
+    let is_settled = |job: &InferenceJob| {
+        let conditions = job.status.iter().flat_map(|status| &status.conditions);
+        conditions.into_iter().any(|condition| condition.type_ == job_condition::SETTLED && condition.status == "True")
+    };
+    let open = |job: &Arc<InferenceJob>| !is_settled(job) || job.metadata.deletion_timestamp.is_some();
+    jobs.state().iter().filter(|job| open(job)).map(|job| ObjectRef::from_obj(&**job)).collect()
+}
+
+async fn reconcile(job: Arc<InferenceJob>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+    let uid = job.uid().unwrap_or_default();
+    let requeue_after = pass(&context, &job).await?;
+    context.answers.succeeded(&uid);
+    Ok(Action::requeue(requeue_after))
+}
+
+async fn pass(context: &Context, job: &InferenceJob) -> Result<Duration, ReconcileError> {
+    let planned = plan_over(context, job).await?;
+    if is_at_rest(job, &planned) {
+        return Ok(planned.requeue_after);
+    }
+    let api: Api<InferenceJob> = Api::namespaced(context.client.clone(), &job.namespace().unwrap_or_default());
+    let Some(live) = api.get_opt(&job.name_any()).await?.filter(|live| live.uid() == job.uid()) else {
+        context.answers.forget_job(&job.namespace().unwrap_or_default(), &job.name_any(), &job.uid().unwrap_or_default());
+        return Ok(Duration::from_secs(3600));
+    };
+    let planned = if live.resource_version() == job.resource_version() { planned } else { plan_over(context, &live).await? };
+    apply::apply(context, live, &planned).await?;
+    let attempts = planned.status.shards.iter().flat_map(|shard| &shard.attempts);
+    context.answers.forget_pods(attempts.filter_map(|attempt| attempt.pod_uid.as_ref()));
+    Ok(planned.requeue_after)
+}
+
+async fn plan_over(context: &Context, job: &InferenceJob) -> Result<plan::JobPlan, ReconcileError> {
+    let observed = observe::observe(context, job).await?;
+    Ok(plan::plan(&observed, Timestamp::now()))
+}
+
+fn is_at_rest(job: &InferenceJob, planned: &plan::JobPlan) -> bool {
+    planned.actions.is_empty() && job.status.as_ref() == Some(&planned.status)
+}
+
+/// Outdated pictures are looked at again soon; faults with longer and longer waits, up to a minute.
+fn on_error(job: Arc<InferenceJob>, error: &ReconcileError, context: Arc<Context>) -> Action {
+    let name = job.name_any();
+    if matches!(error, ReconcileError::Outdated) {
+        tracing::debug!(job = name, "the picture was outdated");
+        return Action::requeue(Duration::from_millis(500));
+    }
+    let failures = context.answers.failed_again(&job.uid().unwrap_or_default());
+    let wait = Duration::from_secs(1 << failures.saturating_sub(1).min(6)).min(Duration::from_secs(60));
+    tracing::warn!(namespace = job.namespace(), job = name, %error, failures, ?wait, "job not reconciled");
+    Action::requeue(wait)
+}

@@ -1,0 +1,159 @@
+//! Carries a plan out: what must be true before the status says it, the status, then the rest in order.
+//!
+//! The first failure ends the pass; the next one plans anew from what is there. Every write is fenced: by a name
+//! (AlreadyExists), a UID, or a resourceVersion.
+
+mod assignments;
+mod objects;
+mod stored;
+
+use kube::Api;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::runtime::events::{Event, EventType};
+use kube::runtime::reflector::ObjectRef;
+use kube::{Resource, ResourceExt};
+use serde_json::json;
+use spillway_crds::{AttemptStatus, InferenceJob, InferenceJobStatus, ShardStatus};
+
+use super::plan::{Action, JOB_FINALIZER, JobPlan};
+use super::{Context, ReconcileError};
+use crate::dispatch::OrderKey;
+
+/// `job` was read from the API server after the last change that this process knows of.
+pub(super) async fn apply(context: &Context, job: InferenceJob, plan: &JobPlan) -> Result<(), ReconcileError> {
+    let planned = InferenceJob { status: Some(plan.status.clone()), ..job.clone() };
+    for action in plan.actions.iter().filter(|action| action.precedes_status()) {
+        execute(context, &planned, action).await?;
+    }
+    let mut current = planned;
+    if job.status.as_ref() != Some(&plan.status) {
+        current = write_status(context, &current).await?;
+    }
+    for action in plan.actions.iter().filter(|action| !action.precedes_status()) {
+        execute(context, &current, action).await?;
+    }
+    Ok(())
+}
+
+fn jobs(context: &Context, job: &InferenceJob) -> Api<InferenceJob> {
+    Api::namespaced(context.client.clone(), &job.namespace().unwrap_or_default())
+}
+
+/// A replace with the resourceVersion that was read: a plan made on an older picture is refused whole.
+async fn write_status(context: &Context, job: &InferenceJob) -> Result<InferenceJob, ReconcileError> {
+    let written = jobs(context, job).replace_status(&job.name_any(), &PostParams::default(), job).await;
+    written.map_err(|error| match error {
+        kube::Error::Api(status) if status.is_conflict() => ReconcileError::Outdated,
+        error => error.into(),
+    })
+}
+
+async fn execute(context: &Context, job: &InferenceJob, action: &Action) -> Result<(), ReconcileError> {
+    tracing::info!(namespace = job.namespace(), job = job.name_any(), %action, "apply");
+    match action {
+        Action::AddFinalizer => set_finalizers(context, job, with_finalizer(job)).await,
+        Action::RemoveFinalizer => remove_finalizer(context, job).await,
+        Action::SplitInline => stored::split_inline(context, job).await,
+        Action::PublishInHub => stored::publish(context, job).await,
+        Action::DeleteStored => Ok(context.store.delete_prefix(&crate::keys::job_prefix(uid(job))).await?),
+        Action::RecordVerdict { shard, attempt, .. } => stored::record(context, job, *shard, *attempt).await,
+        Action::CreateSplitter => objects::create_splitter(context, job).await,
+        Action::CreatePublisher => objects::create_publisher(context, job).await,
+        Action::DeleteSplitter => objects::delete_runner(context, job, &crate::pods::split_name(&job.name_any())).await,
+        Action::DeletePublisher => objects::delete_runner(context, job, &crate::pods::publish_name(&job.name_any())).await,
+        Action::CreatePod { shard, attempt } => objects::create_attempt_pod(context, job, *shard, *attempt).await,
+        Action::DeletePod { name, uid, resource_version, .. } => {
+            objects::delete_pod(context, job, name, uid, resource_version).await
+        },
+        Action::MirrorPod { shard, attempt, state } => objects::mirror_pod(context, job, *shard, *attempt, *state).await,
+        Action::CreateAssignment { shard, attempt } => assignments::create(context, job, *shard, *attempt).await,
+        Action::DeleteAssignment { namespace, name, uid } => assignments::delete(context, namespace, name, uid).await,
+        Action::ReleaseAssignment { namespace, name, uid } => assignments::release(context, namespace, name, uid).await,
+        Action::Event { warning, reason, note } => {
+            publish_event(context, job, *warning, reason, note).await;
+            Ok(())
+        },
+    }
+}
+
+/// An event that cannot be written is no reason to hold the job up.
+pub(super) async fn publish_event(context: &Context, job: &InferenceJob, warning: bool, reason: &str, note: &str) {
+    let event = Event {
+        type_: if warning { EventType::Warning } else { EventType::Normal },
+        reason: reason.chars().take(128).collect(),
+        note: Some(note.chars().take(1000).collect()),
+        action: "Reconcile".to_owned(),
+        secondary: None,
+    };
+    if let Err(error) = context.recorder.publish(&event, &job.object_ref(&())).await {
+        tracing::warn!(%error, reason, "event not written");
+    }
+}
+
+fn uid(job: &InferenceJob) -> &str {
+    job.metadata.uid.as_deref().unwrap_or_default()
+}
+
+fn with_finalizer(job: &InferenceJob) -> Vec<String> {
+    let mut finalizers = job.finalizers().to_vec();
+    finalizers.push(JOB_FINALIZER.to_owned());
+    finalizers
+}
+
+async fn set_finalizers(context: &Context, job: &InferenceJob, finalizers: Vec<String>) -> Result<(), ReconcileError> {
+    let version = job.resource_version();
+    let patch = json!({ "metadata": { "finalizers": finalizers, "resourceVersion": version } });
+    let done = jobs(context, job).patch(&job.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await;
+    match done {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_conflict() => Err(ReconcileError::Outdated),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The caches said that nothing is left; before the job goes, the API server is asked.
+async fn remove_finalizer(context: &Context, job: &InferenceJob) -> Result<(), ReconcileError> {
+    if assignments::any_left(context, job).await? || objects::any_attempt_pod_left(context, job).await? {
+        return Err(ReconcileError::Outdated);
+    }
+    let others = job.finalizers().iter().filter(|finalizer| *finalizer != JOB_FINALIZER).cloned().collect();
+    set_finalizers(context, job, others).await?;
+    context.answers.forget_job(&job.namespace().unwrap_or_default(), &job.name_any(), uid(job));
+    Ok(())
+}
+
+/// The shard and attempt that an action names, from the status that was written.
+fn found(job: &InferenceJob, shard: u32, attempt: u16) -> Result<(&InferenceJobStatus, &ShardStatus, &AttemptStatus), ReconcileError> {
+    let missing = ReconcileError::Unplanned { shard, attempt };
+    let Some(status) = &job.status else { return Err(missing) };
+    let found = status.shards.iter().find(|candidate| candidate.index == shard);
+    let found = found.and_then(|shard| Some((shard, shard.attempts.iter().find(|one| one.number == attempt)?)));
+    found.map(|(shard, attempt)| (status, shard, attempt)).ok_or(missing)
+}
+
+/// The key that signs for the job's payer, read anew each time.
+async fn order_key(context: &Context, status: &InferenceJobStatus) -> Result<OrderKey, ReconcileError> {
+    let name = status.payer.as_ref().map(|payer| payer.spend_policy.as_str()).unwrap_or_default();
+    let policy = context.caches.policies.get(&ObjectRef::new(name));
+    let policy = policy.ok_or_else(|| ReconcileError::NoSpendPolicy(name.to_owned()))?;
+    Ok(OrderKey::load(context.client.clone(), &context.namespace, &policy).await?)
+}
+
+/// Turns "exists already" into `None`.
+fn created<T>(result: kube::Result<T>) -> kube::Result<Option<T>> {
+    match result {
+        Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(None),
+        result => result.map(Some),
+    }
+}
+
+/// Turns "gone already" into success; a conflict says that the picture was old.
+fn deleted<T>(result: kube::Result<T>) -> Result<(), ReconcileError> {
+    match result {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_conflict() => Err(ReconcileError::Outdated),
+        Err(error) => Err(error.into()),
+    }
+}

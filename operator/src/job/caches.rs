@@ -1,0 +1,211 @@
+//! Watch caches with projections of what is needed, and the hints that their changes give.
+//!
+//! A hint is sent after the cache took the change in: whoever follows it sees at least that.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::hash::Hash;
+
+use futures::channel::mpsc::UnboundedSender;
+use futures::{StreamExt, pin_mut};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::{ApiResource, ObjectMeta};
+use kube::core::Object;
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::WatchStreamExt;
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use spillway_crds::{GpuProvider, InferenceJob, Settlement, SpendPolicy, WorkAssignment, names};
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SlimSpec {
+    pub node_name: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SlimStatus {
+    #[serde(default)]
+    phase: String,
+    #[serde(default)]
+    container_statuses: Vec<SlimContainer>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SlimContainer {
+    #[serde(default)]
+    state: SlimState,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SlimState {
+    terminated: Option<Termination>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Termination {
+    pub message: Option<String>,
+    pub finished_at: Option<Time>,
+}
+
+/// A pod without the fields that we never look at.
+pub(super) type SlimPod = Object<SlimSpec, SlimStatus>;
+
+pub(super) trait SlimPodExt {
+    fn phase(&self) -> String;
+    fn termination(&self) -> Option<&Termination>;
+}
+
+impl SlimPodExt for SlimPod {
+    fn phase(&self) -> String {
+        self.status.as_ref().map(|status| status.phase.clone()).unwrap_or_default()
+    }
+
+    fn termination(&self) -> Option<&Termination> {
+        let containers = &self.status.as_ref()?.container_statuses;
+        containers.iter().find_map(|container| container.state.terminated.as_ref())
+    }
+}
+
+pub(super) fn is_controlled_by(metadata: &ObjectMeta, job_uid: &str) -> bool {
+    let owners = metadata.owner_references.as_deref().unwrap_or_default();
+    owners.iter().any(|owner| owner.controller == Some(true) && owner.kind == InferenceJob::kind(&()) && owner.uid == job_uid)
+}
+
+pub(super) struct Caches {
+    pub jobs: Store<InferenceJob>,
+    pub policies: Store<SpendPolicy>,
+    pub providers: Store<GpuProvider>,
+    pub assignments: Store<WorkAssignment>,
+    pub settlements: Store<Settlement>,
+    pods: Store<SlimPod>,
+    pod_kind: ApiResource,
+}
+
+/// A job that should be looked at again, or all of them.
+#[derive(Clone, Debug)]
+pub(super) enum Hint {
+    Job(ObjectRef<InferenceJob>),
+    AllJobs,
+}
+
+impl Caches {
+    pub(super) fn pod(&self, namespace: &str, name: &str) -> Option<std::sync::Arc<SlimPod>> {
+        self.pods.get(&ObjectRef::new_with(name, self.pod_kind.clone()).within(namespace))
+    }
+
+    /// Waits until every cache holds a complete list.
+    pub(super) async fn ready(&self) -> Result<(), reflector::store::WriterDropped> {
+        self.jobs.wait_until_ready().await?;
+        self.policies.wait_until_ready().await?;
+        self.providers.wait_until_ready().await?;
+        self.assignments.wait_until_ready().await?;
+        self.settlements.wait_until_ready().await?;
+        self.pods.wait_until_ready().await
+    }
+}
+
+/// Caches, and the future that fills them for as long as it is polled.
+pub(super) fn watch_all(
+    client: &Client,
+    namespace: &str,
+    hints: &UnboundedSender<Hint>,
+) -> (Caches, impl Future<Output = ()> + Send + use<>) {
+    let all = watcher::Config::default;
+    let labelled = || all().labels(names::LABEL_JOB_UID);
+    let pod_kind = ApiResource::erase::<Pod>(&());
+    let pod_api: Api<SlimPod> = Api::all_with(client.clone(), &pod_kind);
+    let (jobs, watch_jobs) = watch(Api::all(client.clone()), (), all(), shrink_metadata, job_itself, hints);
+    let (policies, watch_policies) = watch(Api::all(client.clone()), (), all(), shrink_metadata, |_: &_| Hint::AllJobs, hints);
+    let (providers, watch_providers) = watch(Api::all(client.clone()), (), all(), shrink_metadata, |_: &_| Hint::AllJobs, hints);
+    let (assignments, watch_assignments) = watch(Api::all(client.clone()), (), all(), shrink_assignment, job_of_assignment, hints);
+    let (settlements, watch_settlements) =
+        watch(Api::namespaced(client.clone(), namespace), (), all(), shrink_settlement, |_: &_| Hint::AllJobs, hints);
+    let (pods, watch_pods) = watch(pod_api, pod_kind.clone(), labelled(), shrink_metadata, job_of_pod, hints);
+    let watching = async move {
+        tokio::join!(watch_jobs, watch_policies, watch_providers, watch_assignments, watch_settlements, watch_pods);
+    };
+    (Caches { jobs, policies, providers, assignments, settlements, pods, pod_kind }, watching)
+}
+
+fn watch<K, F>(
+    api: Api<K>,
+    kind: K::DynamicType,
+    config: watcher::Config,
+    shrink: fn(&mut K),
+    hint: F,
+    hints: &UnboundedSender<Hint>,
+) -> (Store<K>, impl Future<Output = ()> + Send + use<K, F>)
+where
+    F: Fn(&K) -> Hint + Send + 'static,
+    K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    K::DynamicType: Clone + Eq + Hash + Debug + Send + Sync + Unpin,
+{
+    let writer = reflector::store::Writer::new(kind);
+    let store = writer.as_reader();
+    let hints = hints.clone();
+    let watching = async move {
+        let events = watcher(api, config).default_backoff().modify(shrink).reflect(writer);
+        pin_mut!(events);
+        while let Some(event) = events.next().await {
+            let hint = match event {
+                Ok(Event::Apply(object) | Event::Delete(object)) => hint(&object),
+                // A list becomes visible as a whole, at its end.
+                Ok(Event::InitDone) => Hint::AllJobs,
+                Ok(Event::Init | Event::InitApply(_)) => continue,
+                Err(error) => {
+                    tracing::warn!(%error, "watch interrupted; it is resumed");
+                    continue;
+                },
+            };
+            // The receiver ends with the controller, and this task with both.
+            let _ = hints.unbounded_send(hint);
+        }
+    };
+    (store, watching)
+}
+
+fn shrink_metadata<K: Resource>(object: &mut K) {
+    object.meta_mut().managed_fields = None;
+    object.annotations_mut().clear();
+}
+
+/// The sealed URLs and the engine are for the agent.
+fn shrink_assignment(assignment: &mut WorkAssignment) {
+    shrink_metadata(assignment);
+    assignment.spec.sealed.ciphertext = String::new();
+    assignment.spec.engine.args = Vec::new();
+    assignment.spec.engine.env = Vec::new();
+}
+
+/// Ledger entries and calldata are for the settlement process.
+fn shrink_settlement(settlement: &mut Settlement) {
+    shrink_metadata(settlement);
+    settlement.spec.debits = Vec::new();
+    settlement.spec.credits = Vec::new();
+    if let Some(status) = &mut settlement.status {
+        status.calldata = None;
+        status.attempts = Vec::new();
+    }
+}
+
+fn job_itself(job: &InferenceJob) -> Hint {
+    Hint::Job(ObjectRef::from_obj(job))
+}
+
+fn job_of_assignment(assignment: &WorkAssignment) -> Hint {
+    let job = &assignment.spec.job;
+    Hint::Job(ObjectRef::new(&job.name).within(&job.namespace))
+}
+
+fn job_of_pod(pod: &SlimPod) -> Hint {
+    let name = pod.labels().get(names::LABEL_JOB_NAME).cloned().unwrap_or_default();
+    Hint::Job(ObjectRef::new(&name).within(&pod.namespace().unwrap_or_default()))
+}
