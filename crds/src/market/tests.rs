@@ -36,14 +36,35 @@ fn spec(path: &str, value: Value) -> InferenceJobSpec {
 fn a_whole_spec_becomes_typed_values() {
     let job = validate(&spec("", Value::Null)).unwrap();
     let needs = &job.requirement;
-    assert_eq!((needs.gpus, needs.min_memory, needs.max_price), (1, Some(Bytes(24 << 30)), UnitPrice(1_200_000)));
-    assert_eq!(needs.min_compute_capability, Some(ComputeCapability { major: 8, minor: 9 }));
+    assert_eq!(
+        (needs.gpus, needs.min_memory, needs.max_price),
+        (1, Some(Bytes(24 << 30)), UnitPrice(1_200_000))
+    );
+    assert_eq!(
+        needs.min_compute_capability,
+        Some(ComputeCapability { major: 8, minor: 9 })
+    );
     assert_eq!(needs.max_latency_p95, Some(80_000));
     assert_eq!(needs.classes, [ProviderClass::Private, ProviderClass::Decentralized]);
-    assert_eq!((job.budget, job.shards, job.parallelism, job.retries), (MicroUsd(5_000_000), ShardCount::Auto, 8, 3));
-    assert_eq!((job.deadline, job.shard_timeout), (Duration::from_secs(7_200), Duration::from_secs(600)));
-    assert_eq!((job.max_check_share, job.burst_after), (2_000, Some(Duration::from_secs(300))));
-    assert_eq!(job.service, Some(ServiceTerms { completion: Duration::from_secs(3_600), credit: 1_000 }));
+    assert_eq!(
+        (job.budget, job.shards, job.parallelism, job.retries),
+        (MicroUsd(5_000_000), ShardCount::Auto, 8, 3)
+    );
+    assert_eq!(
+        (job.deadline, job.shard_timeout),
+        (Duration::from_secs(7_200), Duration::from_secs(600))
+    );
+    assert_eq!(
+        (job.max_check_share, job.burst_after),
+        (2_000, Some(Duration::from_secs(300)))
+    );
+    assert_eq!(
+        job.service,
+        Some(ServiceTerms {
+            completion: Duration::from_secs(3_600),
+            credit: 1_000
+        })
+    );
 }
 
 #[test]
@@ -52,10 +73,22 @@ fn what_cannot_be_honoured_is_named() {
         ("/price/maxPerGpuHour", json!("1,20"), "spec.price.maxPerGpuHour"),
         ("/price/budget", json!("99999999999999999999"), "spec.price.budget"),
         ("/resources/minMemory", json!("24GB"), "spec.resources.minMemory"),
-        ("/resources/minComputeCapability", json!("8"), "spec.resources.minComputeCapability"),
+        (
+            "/resources/minComputeCapability",
+            json!("8"),
+            "spec.resources.minComputeCapability",
+        ),
         ("/resources/gpus", json!(0), "spec.resources.gpus"),
-        ("/placement/maxLatency", json!({"to": "paris", "p95": "80ms"}), "spec.placement.maxLatency.to"),
-        ("/placement/maxLatency", json!({"to": "hub", "p95": "soon"}), "spec.placement.maxLatency.p95"),
+        (
+            "/placement/maxLatency",
+            json!({"to": "paris", "p95": "80ms"}),
+            "spec.placement.maxLatency.to",
+        ),
+        (
+            "/placement/maxLatency",
+            json!({"to": "hub", "p95": "soon"}),
+            "spec.placement.maxLatency.p95",
+        ),
         ("/placement/burst", json!({"after": "5"}), "spec.placement.burst.after"),
         ("/placement/classes", json!(["Decentralized"]), "spec.placement.classes"),
         ("/data/secretTier", json!(2), "spec.data.secretTier"),
@@ -71,19 +104,23 @@ fn what_cannot_be_honoured_is_named() {
     for (path, value, field) in cases {
         let error = validate(&spec(path, value)).unwrap_err();
         assert_eq!(error.field, field);
-        assert!(error.to_string().starts_with(field) && error.message.len() > 10, "{error}");
+        assert!(
+            error.to_string().starts_with(field) && error.message.len() > 10,
+            "{error}"
+        );
     }
 }
 
 #[test]
 fn shards_are_auto_or_a_number() {
-    assert_eq!(validate(&spec("/execution/shards", json!(256))).unwrap().shards, ShardCount::Count(256));
+    assert_eq!(
+        validate(&spec("/execution/shards", json!(256))).unwrap().shards,
+        ShardCount::Count(256)
+    );
 }
 
 fn shard() -> ShardStatus {
-    let attempt = |number: u16, kind: &str, state: &str, provider: Option<&str>| {
-        json!({"number": number, "kind": kind, "state": state, "provider": provider, "upperBoundMicro": 0})
-    };
+    let attempt = |number: u16, kind: &str, state: &str, provider: Option<&str>| json!({"number": number, "kind": kind, "state": state, "provider": provider, "upperBoundMicro": 0});
     serde_json::from_value(json!({
         "index": 0, "state": "Verifying", "inputDigest": "sha256:00", "inputBytes": 1, "requests": 1,
         "attempts": [
@@ -99,7 +136,12 @@ fn shard() -> ShardStatus {
 #[test]
 fn checks_go_to_owners_who_have_not_run_the_shard() {
     let job = validate(&spec("", Value::Null)).unwrap();
-    let owners = |kind| job.requirement_for(kind, &shard(), 3).excluded_providers.into_iter().collect::<Vec<_>>();
+    let owners = |kind| {
+        job.requirement_for(kind, &shard(), 3)
+            .excluded_providers
+            .into_iter()
+            .collect::<Vec<_>>()
+    };
     assert_eq!(owners(AttemptKind::Check), ["a", "b"]);
     assert_eq!(owners(AttemptKind::Arbitrate), ["a", "b"]);
     assert!(owners(AttemptKind::Work).is_empty());
@@ -108,9 +150,15 @@ fn checks_go_to_owners_who_have_not_run_the_shard() {
 #[test]
 fn own_capacity_is_waited_for_until_burst() {
     let job = validate(&spec("", Value::Null)).unwrap();
-    let classes = |age| job.narrowed_by_burst(job.requirement.clone(), Duration::from_secs(age)).classes;
+    let classes = |age| {
+        job.narrowed_by_burst(job.requirement.clone(), Duration::from_secs(age))
+            .classes
+    };
     assert_eq!(classes(299), [ProviderClass::Private]);
     assert_eq!(classes(300), job.requirement.classes);
     let no_own = validate(&spec("/placement/classes", json!(["Cloud"]))).unwrap();
-    assert_eq!(no_own.narrowed_by_burst(no_own.requirement.clone(), Duration::ZERO), no_own.requirement);
+    assert_eq!(
+        no_own.narrowed_by_burst(no_own.requirement.clone(), Duration::ZERO),
+        no_own.requirement
+    );
 }
