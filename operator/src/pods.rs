@@ -296,3 +296,6 @@ fn container_security() -> SecurityContext {
         ..SecurityContext::default()
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

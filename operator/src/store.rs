@@ -168,3 +168,6 @@ fn classify(key: &str, error: object_store::Error) -> StoreError {
         source => StoreError::Unavailable { key, source },
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -6,12 +6,13 @@ use jiff::Timestamp;
 use kube::api::ObjectMeta;
 use spillway_core::sealing::{self, Context, CryptoRng, PublicKey};
 use spillway_crds::{
-    ASSIGNMENT_FINALIZER, AttemptStatus, GpuProvider, HostFact, InferenceJob, JobReference, SealedPayload, SealedUrls,
-    ShardInput, ShardStatus, SignedOrder, Time, WorkAssignment, WorkAssignmentSpec, names,
+    ASSIGNMENT_FINALIZER, AttemptStatus, GpuProvider, HostFact, InferenceJob, InferenceJobStatus, JobReference,
+    SealedPayload, SealedUrls, ShardInput, ShardStatus, SignedOrder, Time, WorkAssignment, WorkAssignmentSpec, names,
 };
+use spillway_crds::money::{ConversionError, order_of};
 
 use super::key::{KeyError, OrderKey};
-use super::order::{ChainPlace, Incomplete, order_of};
+use super::order::ChainPlace;
 use crate::keys;
 use crate::pods::{PodError, job_reference, kind_label};
 use crate::store::{HubStore, StoreError};
@@ -32,7 +33,13 @@ pub struct Handover<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum DispatchError {
     #[error(transparent)]
-    Incomplete(#[from] Incomplete),
+    Terms(#[from] ConversionError),
+    #[error("GpuProvider {0} has no status.sealingKey: its agent never reported")]
+    NoSealingKey(String),
+    #[error("attempt.node is not set")]
+    Unbound,
+    #[error("attempt.orderExpiry is not a time: {0}")]
+    Expiry(u64),
     #[error(transparent)]
     Job(#[from] PodError),
     #[error("node {0} is not among the provider's hosts any more")]
@@ -62,36 +69,32 @@ pub async fn build_assignment(
     random: &mut (impl CryptoRng + Send),
 ) -> Result<WorkAssignment, DispatchError> {
     let job = job_reference(handover.job)?;
-    let (order, not_after) = signed_order(&job, place, key, handover)?;
+    let no_status = || ConversionError { field: "status", message: "is not set yet".to_owned() };
+    let status = handover.job.status.as_ref().ok_or_else(no_status)?;
+    let order = sign_order(place, key, &job.uid, status, handover.shard.index, handover.attempt)?;
+    let not_after = i64::try_from(order.expiry).ok().and_then(|expiry| Timestamp::from_second(expiry).ok());
+    let not_after = not_after.ok_or(DispatchError::Expiry(order.expiry))?;
     let urls = presigned(store, &job.uid, handover, not_after, now).await?;
     let sealed = seal(&job, handover, not_after, &urls, random)?;
     let spec = specification(job, handover, order, sealed, store.egress(), not_after)?;
     Ok(WorkAssignment { metadata: metadata(&spec, handover.provider), spec, status: None })
 }
 
-fn signed_order(
-    job: &JobReference,
+/// The order of an attempt whose terms are locked in `status`, signed; the same terms and key give the same bytes.
+///
+/// # Errors
+/// The first term that is missing or malformed.
+pub fn sign_order(
     place: &ChainPlace,
     key: &OrderKey,
-    handover: Handover<'_>,
-) -> Result<(SignedOrder, Timestamp), DispatchError> {
-    let status = handover.job.status.as_ref();
-    let payer = status.and_then(|status| status.payer.as_ref()).ok_or(Incomplete::new("status.payer"))?;
-    let order = order_of(&job.uid, payer, handover.shard.index, handover.attempt)?;
+    job_uid: &str,
+    status: &InferenceJobStatus,
+    shard: u32,
+    attempt: &AttemptStatus,
+) -> Result<SignedOrder, DispatchError> {
+    let order = order_of(job_uid, status, shard, attempt)?;
     let signature = key.sign(place, &order)?;
-    let expiry = i64::try_from(order.expiry).map_err(|_| Incomplete::new("attempt.orderExpiry"))?;
-    let not_after = Timestamp::from_second(expiry).map_err(|_| Incomplete::new("attempt.orderExpiry"))?;
-    let signed = SignedOrder {
-        chain_id: place.chain_id,
-        contract: place.contract.to_string(),
-        payer: order.payer.to_string(),
-        provider: order.provider.to_string(),
-        unit_price_micro: handover.attempt.unit_price_micro.unwrap_or_default(),
-        upper_bound_micro: handover.attempt.upper_bound_micro,
-        expiry: order.expiry,
-        signature: format!("0x{}", hex::encode(signature)),
-    };
-    Ok((signed, not_after))
+    Ok(SignedOrder::new(place.chain_id, place.contract, &order, &signature)?)
 }
 
 async fn presigned(
@@ -116,14 +119,15 @@ fn seal(
     urls: &SealedUrls,
     random: &mut impl CryptoRng,
 ) -> Result<SealedPayload, DispatchError> {
+    let provider = handover.provider.metadata.name.as_deref().unwrap_or_default();
     let status = handover.provider.status.as_ref();
     let key = status.and_then(|status| status.sealing_key.as_deref());
-    let key: PublicKey = key.ok_or(Incomplete::new("GpuProvider status.sealingKey"))?.parse()?;
+    let key: PublicKey = key.ok_or_else(|| DispatchError::NoSealingKey(provider.to_owned()))?.parse()?;
     let context = Context {
         job_uid: &job.uid,
         shard: handover.shard.index,
         attempt: handover.attempt.number,
-        provider: handover.provider.metadata.name.as_deref().unwrap_or_default(),
+        provider,
         not_after: not_after.as_second(),
     };
     let sealed = sealing::seal(&key, &context, &serde_json::to_vec(urls)?, random)?;
@@ -163,7 +167,7 @@ fn specification(
 }
 
 fn host_of(handover: Handover<'_>) -> Result<&HostFact, DispatchError> {
-    let node = handover.attempt.node.as_deref().ok_or(Incomplete::new("attempt.node"))?;
+    let node = handover.attempt.node.as_deref().ok_or(DispatchError::Unbound)?;
     let hosts = handover.provider.status.as_ref().map(|status| status.hosts.as_slice()).unwrap_or_default();
     hosts.iter().find(|host| host.node == node).ok_or_else(|| DispatchError::HostGone(node.to_owned()))
 }

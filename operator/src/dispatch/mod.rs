@@ -5,13 +5,17 @@
 //! and patches; everything but presigning and reading the order key is pure.
 
 mod assignment;
+pub mod forged;
 mod key;
 mod mirror;
 mod order;
 mod recheck;
 
-pub use assignment::{DispatchError, Handover, build_assignment};
+pub use assignment::{DispatchError, Handover, build_assignment, sign_order};
 pub use key::{KeyError, OrderKey};
 pub use mirror::{mirror, phase_of};
-pub use order::{ChainPlace, Incomplete, kind_code, order_of, upper_bound};
+pub use order::{ChainPlace, upper_bound};
 pub use recheck::recheck;
+
+#[cfg(test)]
+pub(crate) use key::tests::test_key;

@@ -1,12 +1,13 @@
 //! Is a reported receipt valid, and what is it worth?
 
-use alloy_primitives::{Address, B256};
-use spillway_core::receipt::{self, Evidence, Receipt as CoreReceipt, Rejection, parse_digest};
+use alloy_primitives::Address;
+use spillway_core::receipt::{self, Evidence, Rejection, parse_digest};
 use spillway_core::shard::digest;
-use spillway_crds::{AttemptStatus, Payer, Receipt, ShardStatus, Usage};
+use spillway_crds::money::{ConversionError, order_of};
+use spillway_crds::{AttemptStatus, InferenceJobStatus, Receipt, ShardStatus, Time, Usage};
 
 use super::RESULTS_LIMIT;
-use crate::dispatch::{ChainPlace, order_of};
+use crate::dispatch::ChainPlace;
 use crate::keys;
 use crate::store::{HubStore, StoreError};
 
@@ -14,7 +15,7 @@ use crate::store::{HubStore, StoreError};
 #[derive(Clone, Copy, Debug)]
 pub struct Examination<'a> {
     pub job_uid: &'a str,
-    pub payer: &'a Payer,
+    pub status: &'a InferenceJobStatus,
     pub gpus: u32,
     pub shard: &'a ShardStatus,
     /// With `assigned_at` and `finished_at` by the hub's clock.
@@ -108,44 +109,28 @@ fn check_receipt(
     claimed: &Receipt,
     results: &StoredResults,
 ) -> Result<receipt::Accepted, Rejection> {
-    let Examination { job_uid, payer, gpus, shard, attempt, .. } = examination;
-    let incomplete = |field| Rejection { field, message: "is missing or malformed".to_owned() };
-    let order = order_of(job_uid, payer, shard.index, attempt).map_err(|missing| incomplete(missing.field))?;
-    let (receipt, signature) = core_receipt(claimed, order.hash()).map_err(incomplete)?;
-    let seconds = |time: &Option<spillway_crds::Time>, field| {
-        let second = time.as_ref().and_then(|time| u64::try_from(time.0.as_second()).ok());
-        second.ok_or_else(|| incomplete(field))
-    };
+    let Examination { job_uid, status, gpus, shard, attempt, .. } = examination;
+    let malformed = |ConversionError { field, message }| Rejection { field, message };
+    let order = order_of(job_uid, status, shard.index, attempt).map_err(malformed)?;
+    let receipt = claimed.signed_part(order.hash()).map_err(malformed)?;
+    let signature = claimed.signature_bytes().map_err(malformed)?;
+    let missing = |field| move || Rejection { field, message: "is missing or malformed".to_owned() };
     let evidence = Evidence {
         domain: &place.domain(),
         order: &order,
         signer,
-        input_digest: parse_digest(&shard.input_digest).ok_or_else(|| incomplete("shard.inputDigest"))?,
-        output_digest: parse_digest(&results.digest).ok_or_else(|| incomplete("results digest"))?,
+        input_digest: parse_digest(&shard.input_digest).ok_or_else(missing("shard.inputDigest"))?,
+        output_digest: parse_digest(&results.digest).ok_or_else(missing("results digest"))?,
         gpus,
-        assigned_at: seconds(&attempt.assigned_at, "attempt.assignedAt")?,
-        completed_at: seconds(&attempt.finished_at, "attempt.finishedAt")?,
+        assigned_at: seconds(attempt.assigned_at.as_ref()).ok_or_else(missing("attempt.assignedAt"))?,
+        completed_at: seconds(attempt.finished_at.as_ref()).ok_or_else(missing("attempt.finishedAt"))?,
     };
     receipt::check(&receipt, &signature, &evidence)
 }
 
-/// The receipt as it was signed, for the order with this hash, and the signature's bytes.
-///
-/// # Errors
-/// The field that is malformed.
-pub(super) fn core_receipt(claimed: &Receipt, order: B256) -> Result<(CoreReceipt, Vec<u8>), &'static str> {
-    let hex = claimed.signature.strip_prefix("0x").unwrap_or_default();
-    let signature = hex::decode(hex).map_err(|_| "receipt.signature")?;
-    let receipt = CoreReceipt {
-        order,
-        inputDigest: parse_digest(&claimed.input_digest).ok_or("receipt.inputDigest")?,
-        outputDigest: parse_digest(&claimed.output_digest).ok_or("receipt.outputDigest")?,
-        started: claimed.started,
-        finished: claimed.finished,
-        meteredMillis: claimed.metered_millis,
-        promptTokens: claimed.prompt_tokens,
-        completionTokens: claimed.completion_tokens,
-    };
-    Ok((receipt, signature))
+fn seconds(time: Option<&Time>) -> Option<u64> {
+    time.and_then(|time| u64::try_from(time.0.as_second()).ok())
 }
 
+#[cfg(test)]
+pub(crate) mod tests;

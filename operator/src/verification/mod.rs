@@ -11,8 +11,11 @@ mod reputation;
 
 pub use comparison::{Compared, compare};
 pub use examination::{Examined, Examination, examine};
-pub use record::{StoredReceipt, record_verdict, stored_receipt};
+pub use record::{RecordError, StoredReceipt, record_accepted, record_rejected, stored_receipt};
 pub use reputation::reputation_counts;
 
 /// Most bytes of one shard's results that the operator reads.
 pub const RESULTS_LIMIT: u64 = 64 << 20;
+
+#[cfg(test)]
+pub(crate) use examination::tests as test_facts;

@@ -1,13 +1,11 @@
 //! What outlives the job: the accepted receipt with its order, and one object per verdict.
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use spillway_core::batch::Leaf;
-use spillway_core::order::Order;
-use spillway_crds::{AttemptKind, AttemptStatus, Payer, Receipt};
+use spillway_crds::money::{ConversionError, address};
+use spillway_crds::{AttemptKind, AttemptStatus, InferenceJobStatus, Receipt, SignedOrder};
 
-use super::examination::core_receipt;
-use crate::dispatch::{ChainPlace, Incomplete, kind_code, order_of};
+use crate::dispatch::{ChainPlace, DispatchError, OrderKey, sign_order};
 use crate::keys;
 use crate::store::{HubStore, StoreError};
 
@@ -26,14 +24,7 @@ pub struct StoredReceipt {
     pub kind: AttemptKind,
     /// Name of the GpuProvider.
     pub provider: String,
-    pub chain_id: u64,
-    pub contract: String,
-    pub payer: String,
-    pub payout: String,
-    pub unit_price_micro: u64,
-    pub upper_bound_micro: u64,
-    /// Unix seconds.
-    pub order_expiry: u64,
+    pub order: SignedOrder,
     pub receipt: Receipt,
     /// What is owed.
     pub amount_micro: u64,
@@ -42,7 +33,9 @@ pub struct StoredReceipt {
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     #[error(transparent)]
-    Incomplete(#[from] Incomplete),
+    Terms(#[from] ConversionError),
+    #[error(transparent)]
+    Order(#[from] DispatchError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("stored receipt: not the JSON that was written")]
@@ -51,28 +44,55 @@ pub enum RecordError {
     Differs(&'static str),
 }
 
-/// Writes the receipt of an accepted attempt (before the status says so) and its verdict; repeating it writes the same.
+/// Writes order, receipt and signatures of an accepted attempt, and its verdict, before the status says so.
 ///
-/// `attempt` carries the verdict and, when accepted, `amount_micro`.
+/// `status` is the one about to be written; `attempt` carries `verdict` and `amount_micro`. Repeating it writes the same
+/// bytes. A rejected attempt takes [`record_rejected`].
 ///
 /// # Errors
 /// `Store`: it is not known whether it was written; call again before the status is.
-pub async fn record_verdict(
+pub async fn record_accepted(
     store: &HubStore,
     place: &ChainPlace,
+    key: &OrderKey,
     job_uid: &str,
-    payer: &Payer,
+    status: &InferenceJobStatus,
     shard: u32,
     attempt: &AttemptStatus,
 ) -> Result<(), RecordError> {
-    let verdict = attempt.verdict.as_ref().ok_or(Incomplete::new("attempt.verdict"))?;
-    let provider = attempt.provider.as_deref().ok_or(Incomplete::new("attempt.provider"))?;
-    if verdict.accepted {
-        let stored = StoredReceipt::of(place, job_uid, payer, shard, attempt)?;
-        store.put(&keys::receipt(job_uid, shard, attempt.number), serde_json::to_vec(&stored)?).await?;
-    }
-    let key = keys::verdict(provider, verdict.accepted, job_uid, shard, attempt.number);
-    Ok(store.put(&key, Bytes::from(serde_json::to_vec(verdict)?)).await?)
+    let order = sign_order(place, key, job_uid, status, shard, attempt)?;
+    let stored = StoredReceipt::of(job_uid, shard, attempt, order)?;
+    store.put(&keys::receipt(job_uid, shard, attempt.number), serde_json::to_vec(&stored)?).await?;
+    record_verdict(store, true, job_uid, shard, attempt).await
+}
+
+/// Writes the verdict over an attempt that is not accepted.
+///
+/// # Errors
+/// As [`record_accepted`].
+pub async fn record_rejected(
+    store: &HubStore,
+    job_uid: &str,
+    shard: u32,
+    attempt: &AttemptStatus,
+) -> Result<(), RecordError> {
+    record_verdict(store, false, job_uid, shard, attempt).await
+}
+
+async fn record_verdict(
+    store: &HubStore,
+    accepted: bool,
+    job_uid: &str,
+    shard: u32,
+    attempt: &AttemptStatus,
+) -> Result<(), RecordError> {
+    let provider = attempt.provider.as_deref().ok_or_else(|| missing("attempt.provider"))?;
+    let key = keys::verdict(provider, accepted, job_uid, shard, attempt.number);
+    Ok(store.put(&key, serde_json::to_vec(&attempt.verdict)?).await?)
+}
+
+fn missing(field: &'static str) -> ConversionError {
+    ConversionError { field, message: "is not set yet".to_owned() }
 }
 
 /// Reads the receipt of an accepted attempt.
@@ -90,68 +110,44 @@ pub async fn stored_receipt(
 }
 
 impl StoredReceipt {
-    fn of(
-        place: &ChainPlace,
-        job_uid: &str,
-        payer: &Payer,
-        shard: u32,
-        attempt: &AttemptStatus,
-    ) -> Result<Self, Incomplete> {
-        let missing = Incomplete::new;
+    fn of(job_uid: &str, shard: u32, attempt: &AttemptStatus, order: SignedOrder) -> Result<Self, ConversionError> {
         Ok(Self {
             version: VERSION,
             job_uid: job_uid.to_owned(),
             shard,
             attempt: attempt.number,
             kind: attempt.kind,
-            provider: attempt.provider.clone().ok_or(missing("attempt.provider"))?,
-            chain_id: place.chain_id,
-            contract: place.contract.to_string(),
-            payer: payer.address.clone(),
-            payout: attempt.payout.clone().ok_or(missing("attempt.payout"))?,
-            unit_price_micro: attempt.unit_price_micro.ok_or(missing("attempt.unitPriceMicro"))?,
-            upper_bound_micro: attempt.upper_bound_micro,
-            order_expiry: attempt.order_expiry.ok_or(missing("attempt.orderExpiry"))?,
-            receipt: attempt.receipt.clone().ok_or(missing("attempt.receipt"))?,
-            amount_micro: attempt.amount_micro.ok_or(missing("attempt.amountMicro"))?,
+            provider: attempt.provider.clone().ok_or_else(|| missing("attempt.provider"))?,
+            order,
+            receipt: attempt.receipt.clone().ok_or_else(|| missing("attempt.receipt"))?,
+            amount_micro: attempt.amount_micro.ok_or_else(|| missing("attempt.amountMicro"))?,
         })
     }
 
-    /// The leaf that pays this receipt. It must say what the job's status says: the amount is compared.
+    /// The leaf that pays this receipt, computed from what was stored at acceptance.
     ///
     /// # Errors
-    /// When a field is malformed, or the status owes another amount.
-    pub fn leaf(&self, amount_micro: u64) -> Result<Leaf, RecordError> {
-        if self.amount_micro != amount_micro {
-            return Err(RecordError::Differs("amountMicro"));
+    /// When a field is malformed, or the receipt belongs to another chain or contract.
+    pub fn leaf(&self, place: &ChainPlace) -> Result<Leaf, RecordError> {
+        let contract = address("order.contract", &self.order.contract)?;
+        if self.version != VERSION || self.order.chain_id != place.chain_id || contract != place.contract {
+            return Err(RecordError::Differs("version, chain or contract"));
         }
-        let order = self.order()?;
+        let order = self.order.order(&self.job_uid, self.shard, self.attempt, self.kind)?;
         let hash = order.hash();
-        let (receipt, _) = core_receipt(&self.receipt, hash).map_err(Incomplete::new)?;
         Ok(Leaf {
             job: order.job,
             shard: order.shard,
             attempt: order.attempt,
-            kind: kind_code(self.kind).code(),
+            kind: order.kind,
             payer: order.payer,
             provider: order.provider,
-            amount: u128::from(amount_micro),
+            amount: self.amount_micro.into(),
             order: hash,
-            receipt: receipt.hash(),
+            receipt: self.receipt.signed_part(hash)?.hash(),
         })
     }
-
-    fn order(&self) -> Result<Order, Incomplete> {
-        let payer = Payer { spend_policy: String::new(), address: self.payer.clone() };
-        let terms = AttemptStatus {
-            number: self.attempt,
-            kind: self.kind,
-            payout: Some(self.payout.clone()),
-            unit_price_micro: Some(self.unit_price_micro),
-            upper_bound_micro: self.upper_bound_micro,
-            order_expiry: Some(self.order_expiry),
-            ..AttemptStatus::default()
-        };
-        order_of(&self.job_uid, &payer, self.shard, &terms)
-    }
 }
+
+#[cfg(test)]
+mod tests;

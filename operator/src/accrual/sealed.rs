@@ -1,0 +1,133 @@
+//! Which attempts a Settlement pays, and which are still owed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use alloy_primitives::B256;
+use spillway_core::batch::{Leaf, LeafRecord, LeavesDocument};
+use spillway_core::order::job_id;
+use spillway_crds::money::{ConversionError, leaf_of};
+use spillway_crds::{AttemptKind, AttemptState, AttemptStatus, InferenceJob, Settlement, ShardStatus};
+use tokio::sync::Mutex;
+
+use super::controller::AccrualError;
+use super::plan::Payable;
+use crate::store::HubStore;
+
+/// About 1 KiB a leaf.
+const DOCUMENT_LIMIT: u64 = 16 << 20;
+
+/// One paid attempt, as leaves name it. `job` is keccak256 of the job's UID ([`job_id`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttemptId {
+    pub job: B256,
+    pub shard: u32,
+    pub attempt: u16,
+    pub kind: u8,
+}
+
+impl AttemptId {
+    pub fn of(leaf: &Leaf) -> Self {
+        Self { job: leaf.job, shard: leaf.shard, attempt: leaf.attempt, kind: leaf.kind }
+    }
+}
+
+/// Reads leaves documents; they never change, so the latest few are kept.
+#[derive(Debug, Default)]
+pub struct SealedAttempts {
+    known: Mutex<BTreeMap<u64, BTreeSet<AttemptId>>>,
+}
+
+const KEPT: usize = 8;
+
+impl SealedAttempts {
+    /// All attempts that a Settlement pays.
+    ///
+    /// # Errors
+    /// `Store` when the document cannot be read now; `Altered` when it is not the one that was sealed.
+    pub async fn of(&self, store: &HubStore, settlement: &Settlement) -> Result<BTreeSet<AttemptId>, AccrualError> {
+        let sequence = settlement.spec.sequence;
+        let mut known = self.known.lock().await;
+        if let Some(attempts) = known.get(&sequence) {
+            return Ok(attempts.clone());
+        }
+        let bytes = store.get(&settlement.spec.data_key, DOCUMENT_LIMIT).await?;
+        let attempts = attempts_in(&bytes, &settlement.spec.data_hash)?;
+        known.insert(sequence, attempts.clone());
+        while known.len() > KEPT {
+            known.pop_first();
+        }
+        Ok(attempts)
+    }
+
+    /// Shard and number of this job's attempts that a Settlement pays: what the job controller marks.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub async fn of_job(
+        &self,
+        store: &HubStore,
+        settlement: &Settlement,
+        job_uid: &str,
+    ) -> Result<Vec<(u32, u16)>, AccrualError> {
+        let job = job_id(job_uid);
+        let attempts = self.of(store, settlement).await?;
+        Ok(attempts.into_iter().filter(|id| id.job == job).map(|id| (id.shard, id.attempt)).collect())
+    }
+}
+
+fn attempts_in(document: &[u8], data_hash: &str) -> Result<BTreeSet<AttemptId>, AccrualError> {
+    let sealed = data_hash.parse::<B256>().ok();
+    if sealed != Some(alloy_primitives::keccak256(document)) {
+        return Err(AccrualError::Altered(data_hash.to_owned()));
+    }
+    let document = LeavesDocument::parse(document)?;
+    let id = |leaf: &LeafRecord| AttemptId {
+        job: leaf.job,
+        shard: leaf.shard,
+        attempt: leaf.attempt,
+        kind: leaf.kind,
+    };
+    Ok(document.leaves.iter().map(id).collect())
+}
+
+/// Every attempt of a job that is owed and named by no settlement; of each shard and kind one at most, and none once
+/// one of them is sealed. The status should never owe two: if it does, the second is not paid.
+pub fn payables(job: &InferenceJob) -> Vec<Payable> {
+    let shards = job.status.as_ref().map(|status| status.shards.as_slice()).unwrap_or_default();
+    shards.iter().flat_map(|shard| payables_of_shard(job, shard)).collect()
+}
+
+fn payables_of_shard(job: &InferenceJob, shard: &ShardStatus) -> Vec<Payable> {
+    let sealed = shard.attempts.iter().filter(|attempt| attempt.settlement.is_some());
+    let mut paid: BTreeSet<AttemptKind> = sealed.map(|attempt| attempt.kind).collect();
+    let mut found = Vec::new();
+    for attempt in shard.attempts.iter().filter(|attempt| is_owed(attempt)) {
+        let refused = |why: &dyn std::fmt::Display| {
+            let job = job.metadata.uid.as_deref().unwrap_or_default();
+            tracing::error!(job, shard = shard.index, attempt = attempt.number, %why, "an attempt is not paid");
+        };
+        match payable(job, shard.index, attempt) {
+            Err(error) => refused(&error),
+            Ok(_) if !paid.insert(attempt.kind) => refused(&"its kind is paid for this shard already"),
+            Ok(payable) => found.push(payable),
+        }
+    }
+    found
+}
+
+fn is_owed(attempt: &AttemptStatus) -> bool {
+    let accepted = attempt.verdict.as_ref().is_some_and(|verdict| verdict.accepted);
+    let amount = attempt.amount_micro.unwrap_or_default();
+    accepted && amount > 0 && attempt.state == AttemptState::Completed && attempt.settlement.is_none()
+}
+
+fn payable(job: &InferenceJob, shard: u32, attempt: &AttemptStatus) -> Result<Payable, ConversionError> {
+    let leaf = leaf_of(job, shard, attempt)?;
+    let missing = |field| ConversionError { field, message: "is not set yet".to_owned() };
+    let since = attempt.finished_at.as_ref().ok_or_else(|| missing("attempt.finishedAt"))?.0;
+    let job_uid = job.metadata.uid.clone().ok_or_else(|| missing("metadata.uid"))?;
+    Ok(Payable { id: AttemptId::of(&leaf), job_uid, leaf, since })
+}
+
+#[cfg(test)]
+mod tests;
