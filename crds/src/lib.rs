@@ -4,9 +4,6 @@
 //! fails on drift). User-facing kinds: [`InferenceJob`], [`GpuProvider`], [`SpendPolicy`], [`Settlement`]; between
 //! hub and agent: [`ProviderInventory`] (claims), [`WorkAssignment`] (orders). May depend on `core` only.
 
-// kube's derive declares each spec type a second time inside a function.
-#![allow(unreachable_pub)]
-
 mod gpu_provider;
 mod inference_job;
 mod inference_job_status;

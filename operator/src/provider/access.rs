@@ -95,7 +95,7 @@ fn binding(metadata: ObjectMeta, namespace: &str, account: &str) -> RoleBinding 
     RoleBinding {
         metadata,
         role_ref: RoleRef {
-            api_group: "rbac.authorization.k8s.io".to_owned(),
+            api_group: Some("rbac.authorization.k8s.io".to_owned()),
             kind: "Role".to_owned(),
             name: account.to_owned(),
         },

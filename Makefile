@@ -1,0 +1,56 @@
+# The commands of the project. Caches lie in $(SPILLWAY_CACHE), outside the clone.
+SHELL := /bin/bash
+export SPILLWAY_CACHE ?= $(HOME)/.cache/spillway
+export CARGO_TARGET_DIR ?= $(SPILLWAY_CACHE)/target
+export KUBECONFIG ?= $(SPILLWAY_CACHE)/e2e/kubeconfig
+KUBERNETES := $(SPILLWAY_CACHE)/kubernetes/v1.36.3
+export KUBEBUILDER_ASSETS ?= $(KUBERNETES)
+# kubectl, helm, kind and the kubectl-spillway plugin for the recipes below.
+export PATH := $(CARGO_TARGET_DIR)/x86_64-unknown-linux-musl/debug:$(KUBERNETES):$(PATH)
+
+.PHONY: help tools lint test test-rust test-contracts test-reference e2e demo demo-down crds clusters
+
+help: ## Show the targets
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
+
+tools: ## Install or build what the host lacks (first time: 15-25 minutes on 2 cores)
+	e2e/tools/install.sh
+	e2e/tools/kubernetes.sh
+
+lint: tools ## Format, clippy, shellcheck
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	shellcheck -x -P SCRIPTDIR .ci/run $$(git ls-files '*.sh')
+
+test: lint test-rust test-contracts test-reference ## Unit, property, integration (real kube-apiserver) and contract tests
+
+test-rust: tools settlement/contracts/node_modules
+	SPILLWAY_MODEL_DIR=$$(e2e/engine/weights.sh) cargo test --workspace --exclude spillway-e2e-scenarios
+
+test-contracts: settlement/contracts/node_modules ## Contract tests, drift of ABI and bytecode
+	$(MAKE) -C settlement/contracts test check
+
+settlement/contracts/node_modules: settlement/contracts/package-lock.json
+	$(MAKE) -C settlement/contracts install
+	touch $@
+
+test-reference: ## Recompute 20 of the 200 golden vectors with the numpy reference
+	e2e/engine/reference/python.sh verify.py --recompute 20 "$$(e2e/engine/weights.sh)"
+
+clusters: tools ## Three kind clusters: hub, provider-a, provider-b
+	e2e/clusters/up.sh
+
+e2e: clusters settlement/contracts/node_modules ## End-to-end tests on kind
+	e2e/demo/install.sh
+	cargo test -p spillway-e2e-scenarios -- --test-threads=1
+
+demo: clusters settlement/contracts/node_modules ## 200 texts from kubectl apply to a settled invoice
+	e2e/demo/install.sh
+	e2e/demo/demo.sh
+
+demo-down: ## Remove the clusters of the demo
+	e2e/clusters/down.sh
+
+crds: ## Write crds/*.yaml from the Rust types, and the chart's copy
+	cargo run --quiet -p spillway-crds --bin generate crds
+	cp crds/*.yaml charts/spillway/crds/

@@ -1,0 +1,39 @@
+//! Settings of the operator: flags, or the environment variables named beside them.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use alloy_primitives::Address;
+use clap::Parser;
+use spillway_crds::names;
+
+#[derive(Clone, Debug, Parser)]
+#[command(version, about = "Spillway's hub controllers")]
+pub struct Settings {
+    /// The operator's own namespace: order-signing keys, Settlements and the leader Lease lie here.
+    #[arg(long, env = "POD_NAMESPACE", default_value = names::SYSTEM_NAMESPACE)]
+    pub namespace: String,
+    /// Name of this process in the leader Lease.
+    #[arg(long, env = "POD_NAME", default_value = "spillway-operator")]
+    pub identity: String,
+    /// Health and metrics.
+    #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+    /// Image of splitter and publisher pods.
+    #[arg(long, env = "RUNNER_IMAGE")]
+    pub runner_image: String,
+    /// The hub's own object store, `s3://bucket/prefix`; credentials come from AWS_* variables.
+    #[arg(long, env = "SPILLWAY_STORE_URL")]
+    pub store_url: String,
+    #[arg(long, env = "CHAIN_ID")]
+    pub chain_id: u64,
+    /// Settlement contract.
+    #[arg(long, env = "SETTLEMENT_CONTRACT")]
+    pub settlement_contract: Address,
+    /// A batch is sealed at this many paid attempts …
+    #[arg(long, env = "BATCH_LEAVES", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub batch_leaves: u16,
+    /// … or when the oldest has waited this long.
+    #[arg(long, env = "BATCH_AGE", default_value = "10s", value_parser = spillway_core::duration::parse)]
+    pub batch_age: Duration,
+}
