@@ -42,7 +42,7 @@ pub struct WatchesEnded;
 /// All changes of the three kinds over all namespaces.
 pub fn changes(client: &Client) -> BoxStream<'static, Result<Change, WatchError>> {
     select_all([
-        watch(client, "GpuProvider", Change::Provider).boxed(),
+        watch(client, "GpuProvider", |event| Change::Provider(Box::new(event))).boxed(),
         watch(client, "InferenceJob", |event| Change::Job(Box::new(event))).boxed(),
         watch(client, "WorkAssignment", |event| Change::Assignment(Box::new(event))).boxed(),
     ])

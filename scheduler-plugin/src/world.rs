@@ -15,7 +15,7 @@ use crate::snapshot::{JobView, Snapshot};
 /// One watch event.
 #[derive(Debug)]
 pub enum Change {
-    Provider(Event<GpuProvider>),
+    Provider(Box<Event<GpuProvider>>),
     Job(Box<Event<InferenceJob>>),
     Assignment(Box<Event<WorkAssignment>>),
 }
@@ -48,7 +48,7 @@ impl World {
     pub fn apply(&mut self, change: Change) {
         match change {
             Change::Provider(event) => {
-                let touched = self.providers.apply(event, key, without_managed_fields);
+                let touched = self.providers.apply(*event, key, without_managed_fields);
                 self.stale.mark(touched, |(_, name)| Some(name));
             }
             Change::Job(event) => {

@@ -128,13 +128,14 @@ fn shard() -> ShardStatus {
             attempt(1, "Work", "Completed", Some("b")),
             attempt(2, "Check", "Cancelled", Some("c")),
             attempt(3, "Check", "Expected", None),
+            attempt(4, "Check", "Running", Some("d")),
         ],
     }))
     .unwrap()
 }
 
 #[test]
-fn checks_go_to_owners_who_have_not_run_the_shard() {
+fn checks_go_to_owners_without_a_result_of_the_shard() {
     let job = validate(&spec("", Value::Null)).unwrap();
     let owners = |kind| {
         job.requirement_for(kind, &shard(), 3)
@@ -142,8 +143,9 @@ fn checks_go_to_owners_who_have_not_run_the_shard() {
             .into_iter()
             .collect::<Vec<_>>()
     };
-    assert_eq!(owners(AttemptKind::Check), ["a", "b"]);
-    assert_eq!(owners(AttemptKind::Arbitrate), ["a", "b"]);
+    // `a` went silent and left no result, `c` never began.
+    assert_eq!(owners(AttemptKind::Check), ["b", "d"]);
+    assert_eq!(owners(AttemptKind::Arbitrate), ["b", "d"]);
     assert!(owners(AttemptKind::Work).is_empty());
 }
 

@@ -71,13 +71,17 @@ fn deep(levels: usize) -> String {
     "[".repeat(levels) + &"]".repeat(levels)
 }
 
+fn valid() -> Value {
+    request("work", 0, &["spillway-far-h1"])
+}
+
+fn with(pointer: &str, value: Value) -> String {
+    let mut request = valid();
+    *request.pointer_mut(pointer).unwrap() = value;
+    request.to_string()
+}
+
 fn garbage() -> Vec<(&'static str, u16, String)> {
-    let valid = || request("work", 0, &["spillway-far-h1"]);
-    let with = |pointer: &str, value: Value| {
-        let mut request = valid();
-        *request.pointer_mut(pointer).unwrap() = value;
-        request.to_string()
-    };
     vec![
         ("empty", 400, String::new()),
         ("null", 400, "null".to_owned()),

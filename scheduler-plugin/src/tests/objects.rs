@@ -90,7 +90,7 @@ pub(super) fn snapshot() -> Snapshot {
 
 pub(super) fn world(providers: Vec<GpuProvider>, jobs: Vec<InferenceJob>, assignments: Vec<WorkAssignment>) -> World {
     let mut world = World::default();
-    listed(providers).for_each(|event| world.apply(Change::Provider(event)));
+    listed(providers).for_each(|event| world.apply(Change::Provider(Box::new(event))));
     listed(jobs).for_each(|event| world.apply(Change::Job(Box::new(event))));
     listed(assignments).for_each(|event| world.apply(Change::Assignment(Box::new(event))));
     world

@@ -28,14 +28,14 @@ fn events_change_the_offers_of_their_provider() {
         "far", "a", 2, "Gone",
     )))));
     assert_eq!(free(&mut world, "spillway-far-h1"), Some(2));
-    world.apply(Change::Provider(Event::Delete(provider("far", 1, 0))));
+    world.apply(Change::Provider(Box::new(Event::Delete(provider("far", 1, 0)))));
     assert_eq!(free(&mut world, "spillway-far-h1"), None);
 }
 
 #[test]
 fn assignments_seen_before_their_provider_count() {
     let mut world = world(vec![], vec![], vec![assignment("far", "a", 1, "Running")]);
-    world.apply(Change::Provider(Event::Apply(provider("far", 1, 0))));
+    world.apply(Change::Provider(Box::new(Event::Apply(provider("far", 1, 0)))));
     assert_eq!(free(&mut world, "spillway-far-h1"), Some(1));
 }
 
@@ -46,9 +46,9 @@ fn a_relist_replaces_what_vanished_meanwhile_and_not_before_its_end() {
     let done = events.pop().unwrap();
     events
         .into_iter()
-        .for_each(|event| world.apply(Change::Provider(event)));
+        .for_each(|event| world.apply(Change::Provider(Box::new(event))));
     assert_eq!(world.snapshot().offers.len(), 4);
-    world.apply(Change::Provider(done));
+    world.apply(Change::Provider(Box::new(done)));
     let snapshot = world.snapshot();
     assert_eq!(snapshot.offers.len(), 2);
     assert!(snapshot.offers.contains_key("spillway-near-h1") && snapshot.jobs.contains_key(UID));
@@ -78,7 +78,7 @@ async fn ready_only_after_all_kinds_were_listed() {
         cancelled.clone(),
     );
     let task = tokio::spawn(task);
-    listed(vec![provider("far", 1, 0)]).for_each(|event| sender.send(Change::Provider(event)).unwrap());
+    listed(vec![provider("far", 1, 0)]).for_each(|event| sender.send(Change::Provider(Box::new(event))).unwrap());
     listed(vec![job()]).for_each(|event| sender.send(Change::Job(Box::new(event))).unwrap());
     tokio::time::advance(std::time::Duration::from_secs(1)).await;
     assert!(published.load().is_none() && !health.is_ready());
