@@ -111,7 +111,7 @@ impl<'a> Draft<'a> {
         let news: Vec<Condition> = self.status.conditions.iter().filter(is_news).cloned().collect();
         for Condition { type_, status, reason, message, .. } in news {
             let bad = (status == "True") == (type_ == job_condition::FAILED);
-            let waits = reason == "Splitting" || reason == "InProgress";
+            let waits = ["Splitting", "Publishing", "InProgress"].contains(&reason.as_str());
             self.event(bad && !waits, &reason, format!("{type_}={status}: {message}"));
         }
     }

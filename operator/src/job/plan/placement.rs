@@ -39,12 +39,19 @@ pub(super) fn place(draft: &mut Draft<'_>, terms: &Terms) {
         return placeable_again(draft);
     }
     let mut round = Round::new(draft, terms);
+    let mut busy = None;
     for need in needs {
-        if let Some(obstacle) = round.serve(draft, &need) {
-            return obstacle.report(draft);
+        match round.serve(draft, &need) {
+            None => {},
+            // One owner's GPUs are busy; an attempt that may go elsewhere need not wait for it.
+            Some(obstacle @ Obstacle::Busy { .. }) => busy = busy.or(Some(obstacle)),
+            Some(obstacle) => return obstacle.report(draft),
         }
     }
     round.report(draft);
+    if let Some(busy) = busy {
+        busy.report(draft);
+    }
 }
 
 /// One attempt that a shard is in want of.
@@ -221,7 +228,7 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// Makes the attempt, or says what stands in the way of this one and all after it.
+    /// Makes the attempt, or says what stands in the way.
     fn serve(&mut self, draft: &mut Draft<'_>, need: &Need) -> Option<Obstacle> {
         if let Some(message) = &self.terms.suspended {
             return Some(Obstacle::Suspended(message.clone()));

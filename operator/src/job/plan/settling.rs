@@ -39,11 +39,11 @@ pub(super) fn conclude(draft: &mut Draft<'_>) {
     let (holds, reason, message) = if attempts.is_empty() {
         (true, "NothingOwed", "no attempt was accepted".to_owned())
     } else if unsealed > 0 {
-        (false, "InProgress", format!("{unsealed} of {} accepted attempts are not in a settlement yet", attempts.len()))
+        (false, "InProgress", format!("accepted attempts in a settlement: {} of {}", attempts.len() - unsealed, attempts.len()))
     } else if finals < sequences.len() {
-        (false, "InProgress", format!("{finals} of {} settlements are final", sequences.len()))
+        (false, "InProgress", format!("final settlements: {finals} of {}", sequences.len()))
     } else {
-        (true, "Settled", format!("{} attempts are paid by {} settlements", attempts.len(), sequences.len()))
+        (true, "Settled", format!("paid attempts: {}, settlements: {}", attempts.len(), sequences.len()))
     };
     draft.set_condition(job_condition::SETTLED, holds, reason, &message);
 }

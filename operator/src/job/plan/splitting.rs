@@ -25,7 +25,7 @@ pub(super) fn split(draft: &mut Draft<'_>, count: ShardCount) -> bool {
 fn record(draft: &mut Draft<'_>, manifest: &ShardManifest) -> bool {
     draft.status.shards = manifest.shards.iter().map(shard_status).collect();
     let requests: u64 = manifest.shards.iter().map(|shard| u64::from(shard.requests)).sum();
-    let message = format!("{requests} requests in {} shards", manifest.shards.len());
+    let message = format!("shards: {}, requests: {requests}", manifest.shards.len());
     draft.set_condition(job_condition::SPLIT, true, "Split", &message);
     true
 }

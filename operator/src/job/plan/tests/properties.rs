@@ -76,7 +76,10 @@ fn make(world: &mut World, next: &Move) {
             }
         },
         Move::Agent { assignment, state } => {
-            if let Some(((shard, attempt), _)) = world.observed.assignments.clone().iter().nth(*assignment) {
+            // An agent may lie about anything, but what it holds grows only forward.
+            let assignments = world.observed.assignments.clone();
+            let found = assignments.iter().nth(*assignment);
+            if let Some(((shard, attempt), _)) = found.filter(|(_, found)| progress(*state) > progress(found.status.state)) {
                 world.agent_says(*shard, *attempt, *state);
             }
         },
@@ -114,6 +117,16 @@ fn make(world: &mut World, next: &Move) {
         Move::Wait { seconds } => world.pass_time(*seconds),
         Move::Publish => world.publisher_writes(),
         Move::Delete => world.delete_job(),
+    }
+}
+
+fn progress(state: AssignmentState) -> u8 {
+    match state {
+        AssignmentState::Pending => 0,
+        AssignmentState::Accepted => 1,
+        AssignmentState::Running => 2,
+        AssignmentState::Completed | AssignmentState::Failed | AssignmentState::Refused => 3,
+        AssignmentState::Gone => 4,
     }
 }
 
