@@ -1,6 +1,8 @@
 //! The agent's tasks against a real API server that plays both clusters, with exactly the rights of `README.md`.
 //! Kubelet and operator are played by the test.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+
 use std::time::Duration;
 
 use alloy_primitives::B256;
@@ -126,17 +128,17 @@ async fn prepare_provider(admin: &Client) -> anyhow::Result<()> {
     .await?;
     let own = json!([
         {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]},
-        {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "update"],
-         "resourceNames": ["spillway-agent-credential", "spillway-agent-keys"]},
+        {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["spillway-agent-keys"], "verbs": ["get"]},
+        {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["spillway-agent-credential"], "verbs": ["get", "update"]},
     ]);
     grant(admin, (OWN, "agent"), OWN, "agent", own).await?;
     let work = json!([
-        {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch", "create", "delete"]},
-        {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list", "create", "delete"]},
-        {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": ["get", "list", "create", "delete"]},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch", "create", "delete"]},
+        {"apiGroups": [""], "resources": ["secrets"], "verbs": ["list", "create", "delete"]},
+        {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": ["list", "create", "delete"]},
     ]);
     grant(admin, (OWN, "agent"), WORK, "agent", work).await?;
-    let nodes = json!([{"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"]}]);
+    let nodes = json!([{"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]}]);
     create(
         &Api::<ClusterRole>::all(admin.clone()),
         json!({"metadata": {"name": "agent"}, "rules": nodes}),
