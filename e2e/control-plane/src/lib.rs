@@ -7,4 +7,4 @@
 mod certificates;
 mod server;
 
-pub use server::{ControlPlane, eventually};
+pub use server::{ADMIN_TOKEN, ControlPlane, assets, eventually};

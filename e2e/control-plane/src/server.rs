@@ -20,7 +20,8 @@ use serde_json::json;
 use crate::certificates::write_service_account_key;
 
 const VERSION: &str = "v1.36.3";
-const ADMIN_TOKEN: &str = "control-plane-of-one-test-process";
+/// Token of the user with all rights.
+pub const ADMIN_TOKEN: &str = "control-plane-of-one-test-process";
 const START_LIMIT: Duration = Duration::from_secs(90);
 
 /// A running API server. Dropping it ends both processes.
@@ -196,7 +197,11 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(
     }
 }
 
-fn assets() -> anyhow::Result<PathBuf> {
+/// Folder of the Kubernetes binaries: `KUBEBUILDER_ASSETS`, or where `e2e/tools/kubernetes.sh` puts them.
+///
+/// # Errors
+/// When etcd or kube-apiserver is not in it.
+pub fn assets() -> anyhow::Result<PathBuf> {
     let default = || {
         let cache = std::env::var_os("SPILLWAY_CACHE").map(PathBuf::from);
         let cache = cache.or_else(|| std::env::home_dir().map(|home| home.join(".cache/spillway")))?;
