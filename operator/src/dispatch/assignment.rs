@@ -191,3 +191,6 @@ fn metadata(spec: &WorkAssignmentSpec, provider: &GpuProvider) -> ObjectMeta {
         ..ObjectMeta::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

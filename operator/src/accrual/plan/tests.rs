@@ -98,10 +98,10 @@ impl World {
         let marks: Vec<(AttemptId, u64)> = self.settlements.iter().zip(1..).flat_map(|((leaves, _), sequence)| {
             leaves.iter().map(move |leaf| (AttemptId::of(leaf), sequence))
         }).filter(|(id, _)| self.owed.get(id).is_some_and(|(_, mark)| mark.is_none())).collect();
-        if let Some((id, sequence)) = marks.get(pick % marks.len().max(1)) {
-            if let Some((_, mark)) = self.owed.get_mut(id) {
-                *mark = Some(*sequence);
-            }
+        if let Some((id, sequence)) = marks.get(pick % marks.len().max(1))
+            && let Some((_, mark)) = self.owed.get_mut(id)
+        {
+            *mark = Some(*sequence);
         }
     }
 
