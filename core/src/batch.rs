@@ -6,8 +6,6 @@ mod document;
 mod ledger;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod vectors;
 
 use std::collections::HashSet;
 
@@ -53,7 +51,7 @@ impl Leaf {
         keccak256(self.eip712_hash_struct())
     }
 
-    fn sort_key(&self) -> (Address, B256, u32, u8, u16) {
+    pub(crate) fn sort_key(&self) -> (Address, B256, u32, u8, u16) {
         (self.provider, self.job, self.shard, self.kind, self.attempt)
     }
 }

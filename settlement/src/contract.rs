@@ -23,6 +23,7 @@ mod bindings {
     );
 }
 use bindings::SpillwaySettlement::SpillwaySettlementErrors as Errors;
+pub use bindings::ISpillwaySettlement::Balances;
 pub use bindings::{SpillwaySettlement, TestToken};
 
 /// Why the contract refused a post.

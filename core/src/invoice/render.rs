@@ -29,16 +29,16 @@ impl Invoice {
         text.push_str(&section("Work", &self.work));
         text.push_str(&section("Checks", &self.checks));
         let totals = &self.totals;
-        text.push_str(&format!(
-            "\nWork    {:>16} USD\nChecks  {:>16} USD\n",
-            totals.work.to_string(),
-            totals.checks
-        ));
-        text.push_str(&format!(
-            "Total   {:>16} USD\nSettled {:>16} USD\n",
-            totals.total.to_string(),
-            totals.settled
-        ));
+        text.push('\n');
+        let sums = [
+            ("Work", totals.work),
+            ("Checks", totals.checks),
+            ("Total", totals.total),
+            ("Settled", totals.settled),
+        ];
+        for (name, sum) in sums {
+            text.push_str(&format!("{name:<8}{:>16} USD\n", sum.to_string()));
+        }
         text
     }
 }
