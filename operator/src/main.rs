@@ -12,7 +12,7 @@ use spillway_operator::dispatch::{ChainPlace, forged};
 use spillway_operator::leadership::Leadership;
 use spillway_operator::settings::Settings;
 use spillway_operator::store::HubStore;
-use spillway_operator::{job, provider};
+use spillway_operator::{job, provider, verification};
 use spillway_process::{Health, Tasks};
 
 const LEASE: &str = "spillway-operator";
@@ -63,8 +63,9 @@ async fn lead(
     tokio::try_join!(
         leadership.keep(cancelled.clone()),
         provider::run(client.clone(), cancelled.clone()),
-        job::run(client.clone(), job_settings, store, cancelled.clone()),
-        forged::run(client, cancelled.clone()),
+        job::run(client.clone(), job_settings, store.clone(), cancelled.clone()),
+        forged::run(client.clone(), cancelled.clone()),
+        verification::keep_reputation(client, store, cancelled.clone()),
         accrual::run(accrual, cancelled),
     )?;
     Ok(())

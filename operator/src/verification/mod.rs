@@ -12,7 +12,7 @@ mod reputation;
 pub use comparison::{Compared, compare};
 pub use examination::{Examined, Examination, examine};
 pub use record::{RecordError, StoredReceipt, record_accepted, record_rejected, stored_receipt};
-pub use reputation::reputation_counts;
+pub use reputation::{keep_reputation, reputation_counts};
 
 /// Most bytes of one shard's results that the operator reads.
 pub const RESULTS_LIMIT: u64 = 64 << 20;
