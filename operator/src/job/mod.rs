@@ -221,3 +221,6 @@ fn on_error(job: Arc<InferenceJob>, error: &ReconcileError, context: Arc<Context
     tracing::warn!(namespace = job.namespace(), job = name, %error, failures, ?wait, "job not reconciled");
     Action::requeue(wait)
 }
+
+#[cfg(test)]
+mod tests;

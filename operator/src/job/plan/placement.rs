@@ -111,10 +111,11 @@ fn hopeless_shard(draft: &Draft<'_>, terms: &Terms) -> Option<(usize, &'static s
     let retries = usize::try_from(terms.job.retries).unwrap_or(usize::MAX);
     draft.status.shards.iter().enumerate().find_map(|(position, shard)| {
         let kind = wanted_kind(draft, shard)?;
-        let failed = || shard.attempts.iter().filter(|attempt| attempt.kind == AttemptKind::Work && has_failed(attempt));
-        if kind == AttemptKind::Work && failed().count() > retries {
-            let last = failed().last().map(why_failed).unwrap_or_default();
-            let message = format!("shard {} failed {} times, the last time: {last}", shard.index, failed().count());
+        let works = shard.attempts.iter().filter(|attempt| attempt.kind == AttemptKind::Work);
+        let failed: Vec<&AttemptStatus> = works.filter(|attempt| has_failed(attempt)).collect();
+        if kind == AttemptKind::Work && failed.len() > retries {
+            let last = failed.last().map(|attempt| why_failed(attempt)).unwrap_or_default();
+            let message = format!("shard {} failed {} times, the last time: {last}", shard.index, failed.len());
             return Some((position, "RetriesExhausted", message));
         }
         (shard.attempts.len() >= MOST_ATTEMPTS).then(|| {
@@ -131,7 +132,7 @@ fn why_failed(attempt: &AttemptStatus) -> String {
     let verdict = attempt.verdict.as_ref().map(|verdict| (verdict.method.as_str(), verdict.message.as_str()));
     let said = (attempt.reason.as_deref().unwrap_or_default(), attempt.message.as_deref().unwrap_or_default());
     let (reason, message) = verdict.unwrap_or(said);
-    format!("{reason}: {message}")
+    if message.is_empty() { reason.to_owned() } else { format!("{reason}: {message}") }
 }
 
 /// The hard needs of an attempt: the job's, and for checks an owner whose result is not the one being checked.
