@@ -1,0 +1,195 @@
+//! Accrual and the watch for forged pods against a real API server; the hub store is in memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use alloy_primitives::Address;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Event, Pod, Secret, ServiceAccount};
+use kube::api::{Api, ListParams, PostParams};
+use kube::{Client, Resource, ResourceExt};
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::signer::Signer;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use spillway_crds::{InferenceJob, InferenceJobStatus, Settlement, SpendPolicy};
+use spillway_e2e_control_plane::{ControlPlane, eventually};
+use spillway_operator::accrual::{Accrual, BatchLimits, Plan, SealedAttempts};
+use spillway_operator::dispatch::{ChainPlace, KeyError, OrderKey, forged};
+use spillway_operator::store::HubStore;
+use spillway_operator::verification::record_accepted;
+use tokio_util::sync::CancellationToken;
+
+const LIMIT: Duration = Duration::from_secs(60);
+const LIMITS: BatchLimits = BatchLimits { leaves: 2, oldest: SignedDuration::from_secs(3600) };
+const PAYER: &str = "0xbBbBBBBbbBBBbbbBbbBbbbbBBbBbbbbBbBbbBBbB";
+const PAYOUT: &str = "0xaAaAaAaaAaAaAaaAaAAAAAAAAaaaAaAaAaaAaaAa";
+/// Address of the key 0x11…11.
+const ORDER_KEY: &str = "0x19E7E376E7C213B7E7e7e46cc70A5dD086DAff2A";
+
+#[derive(Debug)]
+struct NoSigner;
+
+#[async_trait::async_trait]
+impl Signer for NoSigner {
+    async fn signed_url(&self, _: reqwest::Method, _: &Path, _: Duration) -> object_store::Result<url::Url> {
+        Err(object_store::Error::NotImplemented { operation: "signed_url".into(), implementer: "NoSigner".into() })
+    }
+}
+
+fn store() -> HubStore {
+    HubStore::new(Arc::new(InMemory::new()), Arc::new(NoSigner), Path::default(), "store:1".to_owned())
+}
+
+fn place() -> ChainPlace {
+    ChainPlace { chain_id: 31337, contract: Address::repeat_byte(0xcc) }
+}
+
+async fn create<K>(api: &Api<K>, object: Value) -> K
+where
+    K: Resource + Clone + std::fmt::Debug + Serialize + DeserializeOwned,
+{
+    api.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap()
+}
+
+async fn key(client: &Client, namespace: &str) -> OrderKey {
+    let policy: SpendPolicy = serde_json::from_value(json!({
+        "metadata": {"name": "p"},
+        "spec": {
+            "namespaces": ["x"], "payer": PAYER, "limits": {"perJob": "1", "perDay": "1"},
+            "orderSigningKey": {"address": ORDER_KEY, "secretRef": "order-key"},
+        },
+    }))
+    .unwrap();
+    let absent = OrderKey::load(client.clone(), namespace, &policy).await;
+    assert!(matches!(absent, Err(KeyError::NotFound(_))), "{absent:?}");
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let secret = json!({"metadata": {"name": "order-key"}, "stringData": {"key": format!("0x{}", "11".repeat(32))}});
+    create(&secrets, secret).await;
+    OrderKey::load(client.clone(), namespace, &policy).await.unwrap()
+}
+
+fn accepted(number: u16, kind: &str, amount: u64) -> Value {
+    let digest = format!("sha256:{}", "0".repeat(64));
+    json!({
+        "number": number, "kind": kind, "state": "Completed", "provider": "a", "payout": PAYOUT,
+        "unitPriceMicro": 3_600_000, "upperBoundMicro": 60_000, "orderExpiry": 1_900_000_000,
+        "assignedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:00:30Z", "amountMicro": amount,
+        "receipt": {
+            "inputDigest": digest, "outputDigest": digest, "outputBytes": 1, "requests": 1, "failedRequests": 0,
+            "started": 1_767_225_600, "finished": 1_767_225_630, "meteredMillis": amount, "promptTokens": 0,
+            "completionTokens": 0, "signature": format!("0x{}", "00".repeat(65)),
+        },
+        "verdict": {"accepted": true, "method": "ExactDigest", "message": ""},
+    })
+}
+
+async fn job(client: &Client, namespace: &str, attempts: Value) -> InferenceJob {
+    let jobs: Api<InferenceJob> = Api::namespaced(client.clone(), namespace);
+    let spec = json!({
+        "engine": {"image": "engine"}, "input": {"inline": "{}"}, "output": {"uri": "s3://out/"},
+        "price": {"maxPerGpuHour": "1", "budget": "1"},
+    });
+    let mut job = create(&jobs, json!({"metadata": {"name": "embed"}, "spec": spec})).await;
+    let status: InferenceJobStatus = serde_json::from_value(json!({
+        "payer": {"spendPolicy": "p", "address": PAYER},
+        "shards": [{
+            "index": 0, "state": "Accepted", "inputDigest": "", "inputBytes": 1, "requests": 1, "attempts": attempts,
+        }],
+    }))
+    .unwrap();
+    job.status = Some(status);
+    jobs.replace_status("embed", &PostParams::default(), &job).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_sealers_seal_once_and_record_what_the_job_marked() {
+    let plane = ControlPlane::start().await.unwrap();
+    let client = plane.client().await.unwrap();
+    let (hub, tenant) = (plane.namespace("hub").await.unwrap(), plane.namespace("team").await.unwrap());
+    let (store, key) = (store(), key(&client, &hub).await);
+    let mut job = job(&client, &tenant, json!([accepted(0, "Work", 20_000), accepted(1, "Check", 21_000)])).await;
+    let uid = job.uid().unwrap();
+    let sealer = || Accrual::new(client.clone(), &hub, store.clone(), place(), LIMITS, Arc::new(SealedAttempts::default()));
+    let (one, other, now) = (sealer(), sealer(), Timestamp::now());
+
+    // Owed by the status, but no receipt was stored: nothing is paid.
+    one.pass(now).await.unwrap();
+    let settlements: Api<Settlement> = Api::namespaced(client.clone(), &hub);
+    assert!(settlements.list(&ListParams::default()).await.unwrap().items.is_empty());
+
+    let status = job.status.clone().unwrap();
+    for attempt in &status.shards[0].attempts {
+        record_accepted(&store, &place(), &key, &uid, &status, 0, attempt).await.unwrap();
+    }
+    let (first, second) = tokio::join!(one.pass(now), other.pass(now));
+    for plan in [first.unwrap(), second.unwrap()] {
+        assert!(matches!(plan, Plan::Seal { sequence: 1, .. } | Plan::AwaitMarks { .. }), "{plan}");
+    }
+    let sealed = settlements.list(&ListParams::default()).await.unwrap().items;
+    assert_eq!(sealed.len(), 1);
+    let spec = &sealed[0].spec;
+    assert_eq!((spec.sequence, spec.count, spec.total_micro), (1, 2, 41_000));
+    spec.header().unwrap();
+    spec.ledger().unwrap();
+
+    assert!(matches!(other.pass(now).await.unwrap(), Plan::AwaitMarks { sequence: 1, unmarked: 2 }));
+    let pays = SealedAttempts::default().of_job(&store, &sealed[0], &uid).await.unwrap();
+    assert_eq!(pays, [(0, 0), (0, 1)]);
+    for attempt in &mut job.status.as_mut().unwrap().shards[0].attempts {
+        attempt.settlement = Some(1);
+    }
+    let jobs: Api<InferenceJob> = Api::namespaced(client.clone(), &tenant);
+    jobs.replace_status("embed", &PostParams::default(), &job).await.unwrap();
+    assert_eq!(one.pass(now).await.unwrap(), Plan::MarkRecorded { sequence: 1 });
+    assert!(settlements.get("settlement-1").await.unwrap().status.unwrap().recorded);
+    // A sealer that has just started knows as much.
+    assert_eq!(sealer().pass(now).await.unwrap(), Plan::Idle);
+
+    settlements.delete("settlement-1", &Default::default()).await.unwrap();
+    assert!(one.pass(now).await.is_err(), "a sequence that was there is not given out again");
+}
+
+fn pod(name: &str, owner: Option<&InferenceJob>) -> Value {
+    let owners: Vec<_> = owner.into_iter().filter_map(|job| job.controller_owner_ref(&())).collect();
+    json!({
+        "metadata": {"name": name, "ownerReferences": owners},
+        "spec": {
+            "schedulerName": "spillway-scheduler", "nodeName": "spillway-a-gpu0",
+            "containers": [{"name": "c", "image": "spillway.invalid/remote"}],
+        },
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forged_pod_gets_one_event_and_nothing_else() {
+    let plane = ControlPlane::start().await.unwrap();
+    let client = plane.client().await.unwrap();
+    let tenant = plane.namespace("team").await.unwrap();
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &tenant);
+    create(&accounts, json!({"metadata": {"name": "default"}})).await;
+    let job = job(&client, &tenant, json!([{"number": 0, "kind": "Work", "state": "Expected"}])).await;
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &tenant);
+    create(&pods, pod("embed-0-0", Some(&job))).await;
+    let imitation = create(&pods, pod("embed-0-7", Some(&job))).await;
+    let orphan = create(&pods, pod("mine", None)).await;
+
+    let events: Api<Event> = Api::namespaced(client.clone(), &tenant);
+    for start in 0..2 {
+        // One that is new to each start: by then the watch has seen the others too.
+        let late = create(&pods, pod(&format!("late-{start}"), None)).await;
+        let cancelled = CancellationToken::new();
+        let watching = tokio::spawn(forged::run(client.clone(), cancelled.clone()));
+        for pod in [&imitation, &orphan, &late] {
+            let name = format!("{}.not-expected", pod.uid().unwrap());
+            let event = eventually("the Event", LIMIT, || async { events.get(&name).await.ok() }).await.unwrap();
+            assert_eq!(event.reason.as_deref(), Some("NotExpected"));
+        }
+        cancelled.cancel();
+        watching.await.unwrap().unwrap();
+    }
+    assert_eq!(events.list(&ListParams::default()).await.unwrap().items.len(), 4, "none for the expected pod");
+    assert_eq!(pods.get("mine").await.unwrap().resource_version(), orphan.resource_version(), "left alone");
+}
