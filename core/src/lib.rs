@@ -18,3 +18,6 @@ pub mod sealing;
 pub mod results;
 pub mod shard;
 pub mod signature;
+
+#[cfg(test)]
+mod vectors;

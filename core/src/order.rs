@@ -1,5 +1,8 @@
 //! `Order`: a payer's promise for one attempt, signed with the order key that the payer authorised on chain (EIP-712).
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 use alloy_primitives::{Address, B256, keccak256};

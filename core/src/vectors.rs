@@ -17,16 +17,28 @@ pub(crate) fn vectors() -> Value {
 }
 
 fn parse<T: FromStr<Err: Debug>>(value: &Value, field: &str) -> T {
-    value[field].as_str().unwrap_or_else(|| panic!("{field} is missing in {value}")).parse().unwrap()
+    value[field]
+        .as_str()
+        .unwrap_or_else(|| panic!("{field} is missing in {value}"))
+        .parse()
+        .unwrap()
 }
 
 fn words(value: &Value) -> Vec<B256> {
-    value.as_array().unwrap().iter().map(|word| word.as_str().unwrap().parse().unwrap()).collect()
+    value
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|word| word.as_str().unwrap().parse().unwrap())
+        .collect()
 }
 
 pub(crate) fn vector_domain() -> Eip712Domain {
     let domain_vector = &vectors()["domain"];
-    domain(parse(domain_vector, "chainId"), parse(domain_vector, "verifyingContract"))
+    domain(
+        parse(domain_vector, "chainId"),
+        parse(domain_vector, "verifyingContract"),
+    )
 }
 
 pub(crate) fn order(index: usize) -> Order {
@@ -61,7 +73,10 @@ pub(crate) fn receipt(index: usize) -> Receipt {
 /// Signature and signer of a vector in `list`.
 pub(crate) fn signed(list: &str, index: usize) -> (Vec<u8>, Address) {
     let it = &vectors()[list][index];
-    (hex::decode(it["signature"].as_str().unwrap()).unwrap(), parse(it, "signer"))
+    (
+        hex::decode(it["signature"].as_str().unwrap()).unwrap(),
+        parse(it, "signer"),
+    )
 }
 
 fn leaf(it: &Value) -> Leaf {
@@ -135,8 +150,10 @@ fn ledgers_agree() {
 #[test]
 fn headers_agree() {
     let vectors = vectors();
-    let (chain, contract) =
-        (parse(&vectors["domain"], "chainId"), parse::<Address>(&vectors["domain"], "verifyingContract"));
+    let (chain, contract) = (
+        parse(&vectors["domain"], "chainId"),
+        parse::<Address>(&vectors["domain"], "verifyingContract"),
+    );
     for it in vectors["headers"].as_array().unwrap() {
         let header = Header {
             sequence: parse(it, "sequence"),

@@ -22,8 +22,8 @@ mod bindings {
         "contracts/abi/TestToken.json"
     );
 }
-use bindings::SpillwaySettlement::SpillwaySettlementErrors as Errors;
 pub use bindings::ISpillwaySettlement::Balances;
+use bindings::SpillwaySettlement::SpillwaySettlementErrors as Errors;
 pub use bindings::{SpillwaySettlement, TestToken};
 
 /// Why the contract refused a post.

@@ -39,7 +39,7 @@ enum Command {
 #[derive(Args)]
 struct PostArguments {
     /// HTTP endpoint of the chain; repeat it, or separate with commas, for more than one.
-    #[arg(long = "rpc-url", env = "RPC_URL", value_delimiter = ',')]
+    #[arg(long = "rpc-url", env = "RPC_URL", hide_env_values = true, value_delimiter = ',')]
     rpc_urls: Vec<String>,
     #[arg(long, env = "CHAIN_ID")]
     chain_id: Option<u64>,
@@ -64,7 +64,7 @@ struct PostArguments {
 
 #[derive(Args)]
 struct ClaimArguments {
-    #[arg(long, env = "RPC_URL")]
+    #[arg(long, env = "RPC_URL", hide_env_values = true)]
     rpc_url: String,
     #[arg(long, env = "CHAIN_ID")]
     chain_id: u64,
@@ -79,7 +79,7 @@ struct ClaimArguments {
 
 #[derive(Args)]
 struct DeployArguments {
-    #[arg(long, env = "RPC_URL")]
+    #[arg(long, env = "RPC_URL", hide_env_values = true)]
     rpc_url: String,
     #[arg(long, env = "CHAIN_ID", default_value_t = 31337)]
     chain_id: u64,

@@ -69,3 +69,55 @@ fn read(path: &Path) -> Result<String, KeyError> {
         source,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use alloy::signers::k256::elliptic_curve::rand_core::OsRng;
+
+    use super::*;
+
+    const KEY: [u8; 32] = [1; 32];
+
+    fn file(folder: &Path, name: &str, content: &str) -> PathBuf {
+        let path = folder.join(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    fn source(keystore: Option<PathBuf>, password: Option<PathBuf>, plain: Option<PathBuf>) -> KeySource {
+        KeySource {
+            keystore,
+            keystore_password_file: password,
+            insecure_dev_key_file: plain,
+        }
+    }
+
+    #[test]
+    fn a_keystore_opens_with_its_password_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = PrivateKeySigner::from_slice(&KEY).unwrap();
+        PrivateKeySigner::encrypt_keystore(folder.path(), &mut OsRng, KEY, "pass word", Some("key")).unwrap();
+        let keystore = || Some(folder.path().join("key"));
+        let right = source(keystore(), Some(file(folder.path(), "right", "pass word\n")), None);
+        assert_eq!(right.load().unwrap().address(), key.address());
+        let wrong = source(keystore(), Some(file(folder.path(), "wrong", "password")), None);
+        assert!(matches!(wrong.load(), Err(KeyError::Decrypt(_))));
+    }
+
+    #[test]
+    fn a_plain_key_needs_its_own_option_and_no_error_tells_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let hex = format!("0x{}\n", hex::encode(KEY));
+        assert!(
+            source(None, None, Some(file(folder.path(), "plain", &hex)))
+                .load()
+                .is_ok()
+        );
+        let broken = source(None, None, Some(file(folder.path(), "broken", &hex[..40])))
+            .load()
+            .unwrap_err();
+        assert!(matches!(broken, KeyError::Malformed(_)));
+        assert!(!format!("{broken} {broken:?}").contains("0101"));
+        assert!(matches!(source(None, None, None).load(), Err(KeyError::Missing)));
+    }
+}

@@ -31,30 +31,67 @@ fn accounts_are_merged_and_ascending() {
     let leaves = vec![leaf(1, 0, 9, 5, 10), leaf(1, 1, 9, 4, 20), leaf(2, 0, 8, 5, 30)];
     let sealed = seal_first(leaves).unwrap();
     let parts = |entries: &[B256]| entries.iter().map(|entry| entry_parts(*entry)).collect::<Vec<_>>();
-    assert_eq!(parts(&sealed.debits), [(Address::repeat_byte(8), 30), (Address::repeat_byte(9), 30)]);
-    assert_eq!(parts(&sealed.credits), [(Address::repeat_byte(4), 20), (Address::repeat_byte(5), 40)]);
+    assert_eq!(
+        parts(&sealed.debits),
+        [(Address::repeat_byte(8), 30), (Address::repeat_byte(9), 30)]
+    );
+    assert_eq!(
+        parts(&sealed.credits),
+        [(Address::repeat_byte(4), 20), (Address::repeat_byte(5), 40)]
+    );
     assert_eq!((sealed.header.count, sealed.header.total), (3, 60));
 }
 
 #[test]
 fn a_shard_is_paid_once_per_kind() {
     let work = leaf(1, 0, 9, 5, 10);
-    let again = Leaf { attempt: 3, ..leaf(1, 0, 9, 4, 10) };
-    let check = Leaf { attempt: 1, kind: 1, ..leaf(1, 0, 9, 4, 10) };
+    let again = Leaf {
+        attempt: 3,
+        ..leaf(1, 0, 9, 4, 10)
+    };
+    let check = Leaf {
+        attempt: 1,
+        kind: 1,
+        ..leaf(1, 0, 9, 4, 10)
+    };
     let work_copy = leaf(1, 0, 9, 5, 10);
     assert!(seal_first(vec![leaf(1, 0, 9, 5, 10), check]).is_ok());
-    assert!(matches!(seal_first(vec![work, again]), Err(SealError::PaidTwice { shard: 0, kind: 0, .. })));
-    assert!(matches!(seal_first(vec![leaf(1, 0, 9, 5, 10), work_copy]), Err(SealError::PaidTwice { .. })));
+    assert!(matches!(
+        seal_first(vec![work, again]),
+        Err(SealError::PaidTwice { shard: 0, kind: 0, .. })
+    ));
+    assert!(matches!(
+        seal_first(vec![leaf(1, 0, 9, 5, 10), work_copy]),
+        Err(SealError::PaidTwice { .. })
+    ));
 }
 
 #[test]
 fn what_the_contract_would_refuse_is_refused_before() {
-    let nobody = Leaf { provider: Address::ZERO, ..leaf(1, 0, 9, 5, 10) };
-    assert!(matches!(seal_first(vec![nobody]), Err(SealError::ZeroAddress { role: "provider", .. })));
-    let nobody = Leaf { payer: Address::ZERO, ..leaf(1, 0, 9, 5, 10) };
-    assert!(matches!(seal_first(vec![nobody]), Err(SealError::ZeroAddress { role: "payer", .. })));
-    let unknown = Leaf { kind: 4, ..leaf(1, 0, 9, 5, 10) };
-    assert!(matches!(seal_first(vec![unknown]), Err(SealError::UnknownKind { kind: 4, .. })));
+    let nobody = Leaf {
+        provider: Address::ZERO,
+        ..leaf(1, 0, 9, 5, 10)
+    };
+    assert!(matches!(
+        seal_first(vec![nobody]),
+        Err(SealError::ZeroAddress { role: "provider", .. })
+    ));
+    let nobody = Leaf {
+        payer: Address::ZERO,
+        ..leaf(1, 0, 9, 5, 10)
+    };
+    assert!(matches!(
+        seal_first(vec![nobody]),
+        Err(SealError::ZeroAddress { role: "payer", .. })
+    ));
+    let unknown = Leaf {
+        kind: 4,
+        ..leaf(1, 0, 9, 5, 10)
+    };
+    assert!(matches!(
+        seal_first(vec![unknown]),
+        Err(SealError::UnknownKind { kind: 4, .. })
+    ));
     assert!(matches!(seal_first(vec![]), Err(SealError::Empty)));
     let half = 1 << 95;
     let large = vec![leaf(1, 0, 9, 5, half), leaf(1, 1, 9, 4, half)];
@@ -83,19 +120,29 @@ fn the_document_is_canonical_and_reads_back() {
     let document = LeavesDocument::parse(&sealed.document).unwrap();
     assert_eq!(document.leaves().unwrap(), sealed.leaves);
     assert_eq!(document.to_bytes().unwrap(), sealed.document);
-    let newer = String::from_utf8(sealed.document).unwrap().replace("\"version\":1", "\"version\":2");
-    assert!(matches!(LeavesDocument::parse(newer.as_bytes()), Err(DocumentError::Version(2))));
+    let newer = String::from_utf8(sealed.document)
+        .unwrap()
+        .replace("\"version\":1", "\"version\":2");
+    assert!(matches!(
+        LeavesDocument::parse(newer.as_bytes()),
+        Err(DocumentError::Version(2))
+    ));
 }
 
 fn any_leaves() -> impl Strategy<Value = Vec<Leaf>> {
     let leaf = (1u8..5, 1u8..5, 1u8..5, 0u128..1 << 40);
     prop::collection::vec(leaf, 1..40).prop_map(|facts| {
         let numbered = facts.into_iter().zip(0..);
-        numbered.map(|((job, payer, provider, amount), shard)| self::leaf(job, shard, payer, provider, amount)).collect()
+        numbered
+            .map(|((job, payer, provider, amount), shard)| self::leaf(job, shard, payer, provider, amount))
+            .collect()
     })
 }
 
 proptest! {
+    // A case hashes dozens of leaves, slowly without optimisation.
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
     #[test]
     fn arrival_order_changes_nothing(leaves in any_leaves(), turn: prop::sample::Index) {
         let mut turned = leaves.clone();

@@ -16,7 +16,13 @@ fn line(shard: u32, attempt: u16, kind: Kind, amount: u64, payment: Option<Payme
 
 fn payment(sequence: u64, is_final: bool) -> Option<Payment> {
     let state = if is_final { "Final" } else { "Included" }.to_owned();
-    Some(Payment { sequence, state, transaction: Some("0xabc".to_owned()), jobs_root: None, is_final })
+    Some(Payment {
+        sequence,
+        state,
+        transaction: Some("0xabc".to_owned()),
+        jobs_root: None,
+        is_final,
+    })
 }
 
 fn invoice() -> Invoice {
@@ -39,7 +45,14 @@ fn invoice() -> Invoice {
 #[test]
 fn work_and_checks_are_apart_and_add_up() {
     let invoice = invoice();
-    assert_eq!(invoice.work.iter().map(|line| (line.shard, line.attempt)).collect::<Vec<_>>(), [(0, 0), (1, 0), (1, 3)]);
+    assert_eq!(
+        invoice
+            .work
+            .iter()
+            .map(|line| (line.shard, line.attempt))
+            .collect::<Vec<_>>(),
+        [(0, 0), (1, 0), (1, 3)]
+    );
     assert_eq!(invoice.checks.len(), 2);
     let expected = Totals {
         work: MicroUsd(58_954),

@@ -15,7 +15,13 @@ struct Case {
 fn case() -> Case {
     let (signature, signer) = vectors::signed("receipts", 0);
     let (order, receipt) = (vectors::order(0), vectors::receipt(0));
-    Case { domain: vectors::vector_domain(), order, receipt, signature, signer }
+    Case {
+        domain: vectors::vector_domain(),
+        order,
+        receipt,
+        signature,
+        signer,
+    }
 }
 
 impl Case {
@@ -48,7 +54,10 @@ fn an_honest_receipt_is_billed_by_its_meter() {
     assert_eq!(accepted.billed_millis, case.receipt.meteredMillis);
     // 88,431 ms at 1.20 USD an hour.
     assert_eq!(accepted.amount, MicroUsd(29_477));
-    assert_eq!((accepted.order_hash, accepted.receipt_hash), (case.order.hash(), case.receipt.hash()));
+    assert_eq!(
+        (accepted.order_hash, accepted.receipt_hash),
+        (case.order.hash(), case.receipt.hash())
+    );
 }
 
 #[test]
@@ -70,19 +79,56 @@ fn the_wall_time_of_the_hub_caps_the_meter() {
 fn every_lie_is_named_by_its_field() {
     let case = case();
     let other = B256::repeat_byte(7);
-    assert_eq!(field(case.check(&Evidence { input_digest: other, ..case.evidence() })), "receipt.inputDigest");
-    assert_eq!(field(case.check(&Evidence { output_digest: other, ..case.evidence() })), "receipt.outputDigest");
+    assert_eq!(
+        field(case.check(&Evidence {
+            input_digest: other,
+            ..case.evidence()
+        })),
+        "receipt.inputDigest"
+    );
+    assert_eq!(
+        field(case.check(&Evidence {
+            output_digest: other,
+            ..case.evidence()
+        })),
+        "receipt.outputDigest"
+    );
     let stranger = Address::repeat_byte(7);
-    assert_eq!(field(case.check(&Evidence { signer: stranger, ..case.evidence() })), "receipt.signature");
+    assert_eq!(
+        field(case.check(&Evidence {
+            signer: stranger,
+            ..case.evidence()
+        })),
+        "receipt.signature"
+    );
     let late = case.receipt.started + CLOCK_SKEW_SECONDS + 1;
-    assert_eq!(field(case.check(&Evidence { assigned_at: late, ..case.evidence() })), "receipt.started");
+    assert_eq!(
+        field(case.check(&Evidence {
+            assigned_at: late,
+            ..case.evidence()
+        })),
+        "receipt.started"
+    );
     let early = case.receipt.finished - CLOCK_SKEW_SECONDS - 1;
     assert_eq!(
-        field(case.check(&Evidence { assigned_at: 0, completed_at: early, ..case.evidence() })),
+        field(case.check(&Evidence {
+            assigned_at: 0,
+            completed_at: early,
+            ..case.evidence()
+        })),
         "receipt.finished"
     );
-    let other_order = Order { shard: 18, ..vectors::order(0) };
-    assert_eq!(field(case.check(&Evidence { order: &other_order, ..case.evidence() })), "receipt.order");
+    let other_order = Order {
+        shard: 18,
+        ..vectors::order(0)
+    };
+    assert_eq!(
+        field(case.check(&Evidence {
+            order: &other_order,
+            ..case.evidence()
+        })),
+        "receipt.order"
+    );
 }
 
 #[test]
@@ -105,7 +151,12 @@ fn a_signature_has_one_form() {
     }
     let mut parity = case.signature.clone();
     parity[64] = 37;
-    assert!(check(&case.receipt, &parity, &case.evidence()).unwrap_err().message.contains("37"));
+    assert!(
+        check(&case.receipt, &parity, &case.evidence())
+            .unwrap_err()
+            .message
+            .contains("37")
+    );
 }
 
 #[test]
@@ -122,7 +173,14 @@ fn the_twin_with_the_high_s_is_refused() {
 fn digests_have_one_text_form() {
     let digest = B256::repeat_byte(0xab);
     assert_eq!(parse_digest(&format_digest(digest)), Some(digest));
-    for text in ["", "sha256:", "sha256:ab", "md5:00", &"ab".repeat(32), &format!("sha256:0x{}", "ab".repeat(31))] {
+    for text in [
+        "",
+        "sha256:",
+        "sha256:ab",
+        "md5:00",
+        &"ab".repeat(32),
+        &format!("sha256:0x{}", "ab".repeat(31)),
+    ] {
         assert_eq!(parse_digest(text), None, "{text}");
     }
 }

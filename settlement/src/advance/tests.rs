@@ -12,7 +12,10 @@ use crate::contract::Revert;
 use crate::transaction::Fees;
 
 const CONTRACT: Address = Address::repeat_byte(0x5a);
-const PLACE: Place = Place { chain_id: 31337, contract: CONTRACT };
+const PLACE: Place = Place {
+    chain_id: 31337,
+    contract: CONTRACT,
+};
 const NOW: i64 = 1_800_000_000;
 
 fn spec(sequence: u64) -> SettlementSpec {
@@ -27,7 +30,11 @@ fn spec(sequence: u64) -> SettlementSpec {
         order: B256::repeat_byte(4),
         receipt: B256::repeat_byte(5),
     };
-    let previous = if sequence == 1 { B256::ZERO } else { B256::repeat_byte(6) };
+    let previous = if sequence == 1 {
+        B256::ZERO
+    } else {
+        B256::repeat_byte(6)
+    };
     let sealed = seal(31337, CONTRACT, sequence, previous, vec![leaf]).unwrap();
     SettlementSpec::from_sealed(31337, CONTRACT, &sealed, "settlements/x.json".to_owned()).unwrap()
 }
@@ -54,7 +61,12 @@ fn attempt(nonce: u64, fee: u128, age: i64) -> TransactionAttempt {
 
 fn logged(state: SettlementState, attempts: Vec<TransactionAttempt>) -> SettlementStatus {
     let calldata = format_bytes(Batch::of(&spec(1)).unwrap().destination.calldata);
-    SettlementStatus { state, calldata: Some(calldata), attempts, ..SettlementStatus::default() }
+    SettlementStatus {
+        state,
+        calldata: Some(calldata),
+        attempts,
+        ..SettlementStatus::default()
+    }
 }
 
 /// A healthy chain that has seen nothing of us; the poster's nonce is 7.
@@ -69,7 +81,10 @@ fn untouched() -> ChainView {
         receipts: vec![],
         event: Knowledge::Unknown,
         in_pool: Known(false),
-        fees: Known(Fees { max_fee_per_gas: 1_000, max_priority_fee_per_gas: 10 }),
+        fees: Known(Fees {
+            max_fee_per_gas: 1_000,
+            max_priority_fee_per_gas: 10,
+        }),
         balance: Known(u128::MAX),
         simulation: Known(Simulation::Succeeds { gas: 80_000 }),
     }
@@ -90,13 +105,17 @@ fn step(spec: &SettlementSpec, status: &SettlementStatus, view: &ChainView) -> S
 }
 
 fn recorded(step: Step) -> SettlementStatus {
-    let Step::Record(status) = step else { panic!("expected a record, got {step:?}") };
+    let Step::Record(status) = step else {
+        panic!("expected a record, got {step:?}")
+    };
     *status
 }
 
 #[track_caller]
 fn draft(step: Step) -> Draft {
-    let Step::Sign(draft) = step else { panic!("expected a signature, got {step:?}") };
+    let Step::Sign(draft) = step else {
+        panic!("expected a signature, got {step:?}")
+    };
     draft
 }
 
@@ -111,7 +130,10 @@ fn calldata_is_stored_once_before_the_first_signature() {
     let status = recorded(step(&spec(1), &SettlementStatus::default(), &untouched()));
     assert_eq!(status, logged(SettlementState::Sealed, vec![]));
     let signed = draft(step(&spec(1), &status, &untouched()));
-    assert_eq!((signed.nonce, signed.gas_limit, signed.fees.max_fee_per_gas), (7, 100_000, 1_000));
+    assert_eq!(
+        (signed.nonce, signed.gas_limit, signed.fees.max_fee_per_gas),
+        (7, 100_000, 1_000)
+    );
 }
 
 #[test]
@@ -125,7 +147,11 @@ fn row_4_sent_and_never_recorded_is_done_when_the_contract_says_so() {
     let spec = spec(1);
     let status = logged(SettlementState::Signed, vec![attempt(7, 1_000, 1)]);
     let posted = Knowledge::Known(header_hash(&spec));
-    let view = ChainView { posted, receipts: vec![mined(&status.attempts[0], true, 9)], ..untouched() };
+    let view = ChainView {
+        posted,
+        receipts: vec![mined(&status.attempts[0], true, 9)],
+        ..untouched()
+    };
     let next = recorded(step(&spec, &status, &view));
     assert_eq!(next.state, SettlementState::Included);
     assert_eq!(next.transaction, Some(status.attempts[0].hash.clone()));
@@ -150,7 +176,10 @@ fn a_post_by_a_transaction_that_we_do_not_know_is_a_post() {
         ..untouched()
     };
     let next = recorded(step(&spec, &status, &view));
-    assert_eq!((next.state, next.transaction), (SettlementState::Included, Some(foreign.to_string())));
+    assert_eq!(
+        (next.state, next.transaction),
+        (SettlementState::Included, Some(foreign.to_string()))
+    );
 }
 
 #[test]
@@ -158,16 +187,31 @@ fn row_5_unknown_answers_change_nothing() {
     let status = logged(SettlementState::Signed, vec![attempt(7, 1_000, 1)]);
     for view in [
         ChainView::default(),
-        ChainView { nonce: Knowledge::Unknown, ..untouched() },
-        ChainView { next_sequence: Knowledge::Unknown, ..untouched() },
+        ChainView {
+            nonce: Knowledge::Unknown,
+            ..untouched()
+        },
+        ChainView {
+            next_sequence: Knowledge::Unknown,
+            ..untouched()
+        },
     ] {
         assert_eq!(step(&spec(1), &status, &view), Step::Wait, "{view:?}");
     }
     let sealed = logged(SettlementState::Sealed, vec![]);
     for view in [
-        ChainView { fees: Knowledge::Unknown, ..untouched() },
-        ChainView { balance: Knowledge::Unknown, ..untouched() },
-        ChainView { simulation: Knowledge::Unknown, ..untouched() },
+        ChainView {
+            fees: Knowledge::Unknown,
+            ..untouched()
+        },
+        ChainView {
+            balance: Knowledge::Unknown,
+            ..untouched()
+        },
+        ChainView {
+            simulation: Knowledge::Unknown,
+            ..untouched()
+        },
     ] {
         assert_eq!(step(&spec(1), &sealed, &view), Step::Wait, "{view:?}");
     }
@@ -188,17 +232,34 @@ fn row_6_out_of_gas_signs_anew_with_the_next_nonce() {
 
 #[test]
 fn row_6_a_logic_revert_stops_and_says_why_once() {
-    let cap = Revert { reason: "DailyCapExceeded".to_owned(), message: "wait".to_owned(), permanent: false };
-    let view = ChainView { simulation: Knowledge::Known(Simulation::Reverts(cap)), ..untouched() };
+    let cap = Revert {
+        reason: "DailyCapExceeded".to_owned(),
+        message: "wait".to_owned(),
+        permanent: false,
+    };
+    let view = ChainView {
+        simulation: Knowledge::Known(Simulation::Reverts(cap)),
+        ..untouched()
+    };
     let status = logged(SettlementState::Sealed, vec![]);
     let held_status = recorded(step(&spec(1), &status, &view));
     assert_eq!(held_status.state, SettlementState::Sealed);
     assert_eq!(held_status.reason.as_deref(), Some("DailyCapExceeded"));
     assert_eq!(step(&spec(1), &held_status, &view), Step::Wait, "no write without news");
-    assert!(matches!(step(&spec(1), &held_status, &untouched()), Step::Sign(_)), "cured");
+    assert!(
+        matches!(step(&spec(1), &held_status, &untouched()), Step::Sign(_)),
+        "cured"
+    );
 
-    let broken = Revert { reason: "TotalMismatch".to_owned(), message: "no".to_owned(), permanent: true };
-    let view = ChainView { simulation: Knowledge::Known(Simulation::Reverts(broken)), ..untouched() };
+    let broken = Revert {
+        reason: "TotalMismatch".to_owned(),
+        message: "no".to_owned(),
+        permanent: true,
+    };
+    let view = ChainView {
+        simulation: Knowledge::Known(Simulation::Reverts(broken)),
+        ..untouched()
+    };
     held(step(&spec(1), &status, &view), SettlementState::Failed, "TotalMismatch");
 }
 
@@ -207,14 +268,21 @@ fn row_6_reverts_do_not_loop() {
     let attempts: Vec<_> = (7..10).map(|nonce| attempt(nonce, 1_000, 60)).collect();
     let status = logged(SettlementState::Broadcast, attempts.clone());
     let receipts = attempts.iter().map(|attempt| mined(attempt, false, 9)).collect();
-    let view = ChainView { nonce: Knowledge::Known(10), receipts, ..untouched() };
+    let view = ChainView {
+        nonce: Knowledge::Known(10),
+        receipts,
+        ..untouched()
+    };
     held(step(&spec(1), &status, &view), SettlementState::Broadcast, "Reverts");
 }
 
 #[test]
 fn row_7_a_nonce_gap_is_filled_by_the_same_batch() {
     let status = logged(SettlementState::Broadcast, vec![attempt(9, 1_000, 60)]);
-    let view = ChainView { receipts: vec![Knowledge::Known(None)], ..untouched() };
+    let view = ChainView {
+        receipts: vec![Knowledge::Known(None)],
+        ..untouched()
+    };
     assert_eq!(draft(step(&spec(1), &status, &view)).nonce, 7);
 }
 
@@ -222,7 +290,11 @@ fn row_7_a_nonce_gap_is_filled_by_the_same_batch() {
 fn row_8_a_nonce_taken_by_another_transaction_is_replaced_once_endpoints_agree() {
     let taken = |age, receipt| {
         let status = logged(SettlementState::Broadcast, vec![attempt(7, 1_000, age)]);
-        let view = ChainView { nonce: Knowledge::Known(8), receipts: vec![receipt], ..untouched() };
+        let view = ChainView {
+            nonce: Knowledge::Known(8),
+            receipts: vec![receipt],
+            ..untouched()
+        };
         step(&spec(1), &status, &view)
     };
     assert_eq!(taken(5, Knowledge::Known(None)), Step::Wait, "endpoints lag");
@@ -232,23 +304,44 @@ fn row_8_a_nonce_taken_by_another_transaction_is_replaced_once_endpoints_agree()
 
 #[test]
 fn row_9_and_10_a_stuck_transaction_is_replaced_from_its_own_fees() {
-    let view = ChainView { in_pool: Knowledge::Known(true), ..untouched() };
+    let view = ChainView {
+        in_pool: Knowledge::Known(true),
+        ..untouched()
+    };
     let fresh = logged(SettlementState::Broadcast, vec![attempt(7, 8_000, 10)]);
     assert_eq!(step(&spec(1), &fresh, &view), Step::Wait);
     let stuck = logged(SettlementState::Broadcast, vec![attempt(7, 8_000, 60)]);
     let next = draft(step(&spec(1), &stuck, &view));
-    assert_eq!((next.nonce, next.fees.max_fee_per_gas, next.fees.max_priority_fee_per_gas), (7, 9_000, 12));
+    assert_eq!(
+        (
+            next.nonce,
+            next.fees.max_fee_per_gas,
+            next.fees.max_priority_fee_per_gas
+        ),
+        (7, 9_000, 12)
+    );
     let dear = logged(SettlementState::Broadcast, vec![attempt(7, 499_000_000_000, 60)]);
     held(step(&spec(1), &dear, &view), SettlementState::Broadcast, "FeeCeiling");
-    assert_eq!(step(&spec(1), &dear, &untouched()), Step::Send(0), "at the ceiling the last one is sent again");
+    assert_eq!(
+        step(&spec(1), &dear, &untouched()),
+        Step::Send(0),
+        "at the ceiling the last one is sent again"
+    );
 }
 
 #[test]
 fn row_12_an_evicted_transaction_is_sent_again() {
     let status = logged(SettlementState::Broadcast, vec![attempt(7, 1_000, 10)]);
     assert_eq!(step(&spec(1), &status, &untouched()), Step::Send(0));
-    let unknown = ChainView { in_pool: Knowledge::Unknown, ..untouched() };
-    assert_eq!(step(&spec(1), &status, &unknown), Step::Send(0), "the same bytes again are harmless");
+    let unknown = ChainView {
+        in_pool: Knowledge::Unknown,
+        ..untouched()
+    };
+    assert_eq!(
+        step(&spec(1), &status, &unknown),
+        Step::Send(0),
+        "the same bytes again are harmless"
+    );
 }
 
 #[test]
@@ -265,7 +358,10 @@ fn row_13_a_reorg_leads_back_to_broadcast_and_then_to_another_block() {
     let safe = recorded(step(&spec, &broadcast, &included(9)));
     assert_eq!(safe.state, SettlementState::Safe);
     let back = recorded(step(&spec, &safe, &untouched()));
-    assert_eq!((back.state, back.transaction.clone(), back.block_number), (SettlementState::Broadcast, None, None));
+    assert_eq!(
+        (back.state, back.transaction.clone(), back.block_number),
+        (SettlementState::Broadcast, None, None)
+    );
     assert_eq!(step(&spec, &back, &untouched()), Step::Send(0));
     let again = recorded(step(&spec, &back, &included(10)));
     assert_eq!(again.block_number, Some(10));
@@ -279,14 +375,35 @@ fn row_14_money_moves_at_finality_only_and_terminal_stays_terminal() {
     let status = logged(SettlementState::Broadcast, vec![attempt(7, 1_000, 10)]);
     let hash = Knowledge::Known(header_hash(&spec));
     let receipts = vec![mined(&status.attempts[0], true, 9)];
-    let head = ChainView { posted: hash, receipts, ..untouched() };
+    let head = ChainView {
+        posted: hash,
+        receipts,
+        ..untouched()
+    };
     let included = recorded(step(&spec, &status, &head));
-    assert_eq!((included.state, included.finalized_at.clone()), (SettlementState::Included, None));
+    assert_eq!(
+        (included.state, included.finalized_at.clone()),
+        (SettlementState::Included, None)
+    );
     assert_eq!(step(&spec, &included, &head), Step::Wait, "converged means no writes");
-    let unasked = ChainView { posted_safe: Knowledge::Unknown, posted_final: Knowledge::Unknown, ..head.clone() };
+    let unasked = ChainView {
+        posted_safe: Knowledge::Unknown,
+        posted_final: Knowledge::Unknown,
+        ..head.clone()
+    };
     assert_eq!(step(&spec, &included, &unasked), Step::Wait);
-    let settled = recorded(step(&spec, &included, &ChainView { posted_final: hash, ..head }));
-    assert_eq!((settled.state, settled.finalized_at.clone()), (SettlementState::Final, Some(at(NOW))));
+    let settled = recorded(step(
+        &spec,
+        &included,
+        &ChainView {
+            posted_final: hash,
+            ..head
+        },
+    ));
+    assert_eq!(
+        (settled.state, settled.finalized_at.clone()),
+        (SettlementState::Final, Some(at(NOW)))
+    );
     assert_eq!(step(&spec, &settled, &untouched()), Step::Wait);
 }
 
@@ -294,18 +411,39 @@ fn row_14_money_moves_at_finality_only_and_terminal_stays_terminal() {
 fn another_header_at_our_sequence_is_an_alarm_and_the_end_once_final() {
     let status = logged(SettlementState::Broadcast, vec![attempt(7, 1_000, 10)]);
     let other = Knowledge::Known(B256::repeat_byte(0xbb));
-    let view = ChainView { posted: other, ..untouched() };
-    held(step(&spec(1), &status, &view), SettlementState::Broadcast, "SequenceUsed");
-    let view = ChainView { posted_final: other, ..view };
+    let view = ChainView {
+        posted: other,
+        ..untouched()
+    };
+    held(
+        step(&spec(1), &status, &view),
+        SettlementState::Broadcast,
+        "SequenceUsed",
+    );
+    let view = ChainView {
+        posted_final: other,
+        ..view
+    };
     held(step(&spec(1), &status, &view), SettlementState::Failed, "SequenceUsed");
 }
 
 #[test]
 fn sequences_wait_for_each_other() {
     let status = SettlementStatus::default();
-    held(step(&spec(2), &status, &untouched()), SettlementState::Sealed, "WaitsForPrevious");
-    let forgotten = ChainView { next_sequence: Knowledge::Known(400), ..untouched() };
-    held(step(&spec(1), &status, &forgotten), SettlementState::Sealed, "SequenceForgotten");
+    held(
+        step(&spec(2), &status, &untouched()),
+        SettlementState::Sealed,
+        "WaitsForPrevious",
+    );
+    let forgotten = ChainView {
+        next_sequence: Knowledge::Known(400),
+        ..untouched()
+    };
+    held(
+        step(&spec(1), &status, &forgotten),
+        SettlementState::Sealed,
+        "SequenceForgotten",
+    );
 }
 
 #[test]
@@ -320,32 +458,73 @@ fn row_18_a_batch_of_another_chain_or_contract_is_not_touched() {
 #[test]
 fn a_spec_that_contradicts_itself_fails() {
     let status = SettlementStatus::default();
-    let total = SettlementSpec { total_micro: 1, ..spec(1) };
-    held(step(&total, &status, &untouched()), SettlementState::Failed, "Malformed");
-    let ledger = SettlementSpec { debits: vec![U256::from(1).to_string()], ..spec(1) };
-    held(step(&ledger, &status, &untouched()), SettlementState::Failed, "Malformed");
-    let calldata = SettlementStatus { calldata: Some("0x00".to_owned()), ..status };
-    held(step(&spec(1), &calldata, &untouched()), SettlementState::Failed, "Malformed");
+    let total = SettlementSpec {
+        total_micro: 1,
+        ..spec(1)
+    };
+    held(
+        step(&total, &status, &untouched()),
+        SettlementState::Failed,
+        "Malformed",
+    );
+    let ledger = SettlementSpec {
+        debits: vec![U256::from(1).to_string()],
+        ..spec(1)
+    };
+    held(
+        step(&ledger, &status, &untouched()),
+        SettlementState::Failed,
+        "Malformed",
+    );
+    let calldata = SettlementStatus {
+        calldata: Some("0x00".to_owned()),
+        ..status
+    };
+    held(
+        step(&spec(1), &calldata, &untouched()),
+        SettlementState::Failed,
+        "Malformed",
+    );
 }
 
 #[test]
 fn row_20_no_nonce_is_burnt_without_funds() {
-    let view = ChainView { balance: Knowledge::Known(99_999_999), ..untouched() };
+    let view = ChainView {
+        balance: Knowledge::Known(99_999_999),
+        ..untouched()
+    };
     let status = logged(SettlementState::Sealed, vec![]);
-    held(step(&spec(1), &status, &view), SettlementState::Sealed, "InsufficientFunds");
-    let enough = ChainView { balance: Knowledge::Known(100_000_000), ..untouched() };
+    held(
+        step(&spec(1), &status, &view),
+        SettlementState::Sealed,
+        "InsufficientFunds",
+    );
+    let enough = ChainView {
+        balance: Knowledge::Known(100_000_000),
+        ..untouched()
+    };
     assert!(matches!(step(&spec(1), &status, &enough), Step::Sign(_)));
 }
 
 #[test]
 fn gas_and_attempts_are_bounded() {
     let status = logged(SettlementState::Sealed, vec![]);
-    let huge = ChainView { simulation: Knowledge::Known(Simulation::Succeeds { gas: 16_000_000 }), ..untouched() };
+    let huge = ChainView {
+        simulation: Knowledge::Known(Simulation::Succeeds { gas: 16_000_000 }),
+        ..untouched()
+    };
     held(step(&spec(1), &status, &huge), SettlementState::Failed, "TooLarge");
     let many = logged(SettlementState::Broadcast, vec![attempt(6, 1_000, 60); 50]);
-    held(step(&spec(1), &many, &untouched_after(&many)), SettlementState::Broadcast, "TooManyAttempts");
+    held(
+        step(&spec(1), &many, &untouched_after(&many)),
+        SettlementState::Broadcast,
+        "TooManyAttempts",
+    );
 }
 
 fn untouched_after(status: &SettlementStatus) -> ChainView {
-    ChainView { receipts: vec![Knowledge::Known(None); status.attempts.len()], ..untouched() }
+    ChainView {
+        receipts: vec![Knowledge::Known(None); status.attempts.len()],
+        ..untouched()
+    }
 }

@@ -29,10 +29,14 @@ async fn batches_are_posted_in_turn_and_paid_after_finality_and_maturity() {
     assert!(status.gas_used.unwrap() > 21_000);
 
     world.anvil.mine(1).await;
-    world.settle(&world.spec(&first), &mut status).await;
+    world
+        .reach(&world.spec(&first), &mut status, SettlementState::Safe)
+        .await;
     assert_eq!(status.state, SettlementState::Safe);
     world.anvil.mine(1).await;
-    world.settle(&world.spec(&first), &mut status).await;
+    world
+        .reach(&world.spec(&first), &mut status, SettlementState::Final)
+        .await;
     assert_eq!(status.state, SettlementState::Final);
     assert!(status.finalized_at.is_some());
 
@@ -40,13 +44,27 @@ async fn batches_are_posted_in_turn_and_paid_after_finality_and_maturity() {
     world.posted(&second).await;
     assert_eq!(world.next_sequence().await, 3);
     let earned = 3 * 29_477 + 2 * 11;
-    assert_eq!(world.balances(world.deployed.payer).await.deposit, u128::from(DEPOSIT) - earned);
+    assert_eq!(
+        world.balances(world.deployed.payer).await.deposit,
+        u128::from(DEPOSIT) - earned
+    );
     assert_eq!(world.balances(PROVIDER).await.pending, earned);
 
     let anyone = world.anvil.account().await;
-    let pay = || claim(&world.anvil.url, CHAIN_ID, world.deployed.contract, PROVIDER, anyone.clone());
+    let pay = || {
+        claim(
+            &world.anvil.url,
+            CHAIN_ID,
+            world.deployed.contract,
+            PROVIDER,
+            anyone.clone(),
+        )
+    };
     let early = pay().await.unwrap();
-    assert_eq!((early.paid_micro, early.pending_micro, early.transaction), (0, earned, None));
+    assert_eq!(
+        (early.paid_micro, early.pending_micro, early.transaction),
+        (0, earned, None)
+    );
     world.anvil.pass_time(2 * WINDOW).await;
     assert_eq!(pay().await.unwrap().paid_micro, earned);
     assert_eq!(pay().await.unwrap().paid_micro, 0);
@@ -68,10 +86,21 @@ async fn the_same_batch_again_changes_nothing_on_chain() {
     // A second poster that does send: its transaction succeeds and moves nothing.
     let calldata: alloy::primitives::Bytes = status.calldata.clone().unwrap().parse().unwrap();
     let stranger = world.anvil.account().await.address();
-    world.anvil.rpc("anvil_impersonateAccount", serde_json::json!([stranger])).await;
-    let repeat = TransactionRequest::default().from(stranger).to(world.deployed.contract).input(calldata.into());
-    let hash: B256 = world.anvil.provider.raw_request("eth_sendTransaction".into(), (repeat,)).await.unwrap();
-    let receipt = world.anvil.provider.get_transaction_receipt(hash).await.unwrap().unwrap();
+    world
+        .anvil
+        .rpc("anvil_impersonateAccount", serde_json::json!([stranger]))
+        .await;
+    let repeat = TransactionRequest::default()
+        .from(stranger)
+        .to(world.deployed.contract)
+        .input(calldata.into());
+    let hash: B256 = world
+        .anvil
+        .provider
+        .raw_request("eth_sendTransaction".into(), (repeat,))
+        .await
+        .unwrap();
+    let receipt = world.receipt(hash).await;
     assert!(receipt.status() && receipt.inner.logs().is_empty());
     assert_eq!(world.balances(PROVIDER).await.pending, 500);
 }
@@ -91,7 +120,7 @@ async fn every_crash_ends_in_the_same_state() {
         world.step(&spec, &mut unlogged, 0).await;
         drop(unlogged);
 
-        world.settle(&spec, &mut status).await;
+        world.reach(&spec, &mut status, SettlementState::Included).await;
         assert_eq!(status.state, SettlementState::Included, "edge {edge}: {status:?}");
         assert_eq!(world.next_sequence().await, edge + 2);
         previous = sealed.header_hash;
@@ -110,11 +139,16 @@ async fn a_reorg_takes_the_batch_back_and_it_is_sent_again() {
     world.anvil.rpc("evm_revert", serde_json::json!([snapshot])).await;
     assert_eq!(world.next_sequence().await, 1);
     assert!(world.step(&world.spec(&sealed), &mut status, 0).await);
-    assert_eq!((status.state, status.block_hash.clone()), (SettlementState::Broadcast, None));
+    assert_eq!(
+        (status.state, status.block_hash.clone()),
+        (SettlementState::Broadcast, None)
+    );
 
     // Sent again (no write), then found mined.
     world.step(&world.spec(&sealed), &mut status, 0).await;
-    world.settle(&world.spec(&sealed), &mut status).await;
+    world
+        .reach(&world.spec(&sealed), &mut status, SettlementState::Included)
+        .await;
     assert_eq!(status.state, SettlementState::Included);
     assert_eq!(status.attempts, attempts, "the same bytes, no new signature");
     assert_eq!(world.balances(PROVIDER).await.pending, 500);
@@ -129,7 +163,11 @@ async fn a_stuck_transaction_is_replaced_at_the_same_nonce() {
     let mut status = SettlementStatus::default();
     world.settle(&spec, &mut status).await;
     assert_eq!((status.state, status.attempts.len()), (SettlementState::Broadcast, 1));
-    assert_eq!(world.decide(&spec, &status, 0).await.0, Step::Wait, "it lies in the pool");
+    assert_eq!(
+        world.decide(&spec, &status, 0).await.0,
+        Step::Wait,
+        "it lies in the pool"
+    );
 
     assert!(world.step(&spec, &mut status, 60).await);
     world.settle(&spec, &mut status).await;
@@ -137,9 +175,13 @@ async fn a_stuck_transaction_is_replaced_at_the_same_nonce() {
     assert_eq!(status.attempts[0].nonce, status.attempts[1].nonce);
 
     world.anvil.mine(1).await;
-    world.settle(&spec, &mut status).await;
+    world.reach(&spec, &mut status, SettlementState::Included).await;
     assert_eq!(status.state, SettlementState::Included);
-    assert_eq!(status.transaction, Some(status.attempts[1].hash.clone()), "the replacement was mined");
+    assert_eq!(
+        status.transaction,
+        Some(status.attempts[1].hash.clone()),
+        "the replacement was mined"
+    );
     assert_eq!(world.balances(PROVIDER).await.pending, 500);
 }
 
@@ -151,11 +193,14 @@ async fn a_typed_revert_is_told_and_cured_by_the_next_day() {
     let second = world.batch(2, first.header_hash, PROVIDER, 1, 400);
     let (spec, mut status) = (world.spec(&second), SettlementStatus::default());
     world.settle(&spec, &mut status).await;
-    assert_eq!((status.state, status.reason.as_deref()), (SettlementState::Sealed, Some("DailyCapExceeded")));
+    assert_eq!(
+        (status.state, status.reason.as_deref()),
+        (SettlementState::Sealed, Some("DailyCapExceeded"))
+    );
     assert!(status.attempts.is_empty(), "no gas is burnt");
 
     world.anvil.pass_time(86_400).await;
-    world.settle(&spec, &mut status).await;
+    world.reach(&spec, &mut status, SettlementState::Included).await;
     assert_eq!((status.state, status.reason), (SettlementState::Included, None));
 }
 
@@ -165,13 +210,38 @@ async fn settings_that_do_not_fit_the_chain_are_refused() {
     let Place { chain_id, contract } = world.chain.place;
     let poster = world.signer.address();
     let check = async |place, poster| {
-        Chain::new(&[world.anvil.url.clone()], place, poster, Confirm::Finalized).unwrap().check().await.unwrap_err()
+        Chain::new(
+            std::slice::from_ref(&world.anvil.url),
+            place,
+            poster,
+            Confirm::Finalized,
+        )
+        .unwrap()
+        .check()
+        .await
+        .unwrap_err()
     };
     let other = Place { chain_id: 1, contract };
-    assert!(matches!(check(other, poster).await, StartError::ChainId { found: 31337, wanted: 1, .. }));
-    let nothing = Place { chain_id, contract: PROVIDER };
+    assert!(matches!(
+        check(other, poster).await,
+        StartError::ChainId {
+            found: 31337,
+            wanted: 1,
+            ..
+        }
+    ));
+    let nothing = Place {
+        chain_id,
+        contract: PROVIDER,
+    };
     assert!(matches!(check(nothing, poster).await, StartError::NoCode { .. }));
-    let token = Place { chain_id, contract: world.deployed.token };
-    assert!(matches!(check(token, poster).await, StartError::Ask { .. }), "the token has no VERSION");
+    let token = Place {
+        chain_id,
+        contract: world.deployed.token,
+    };
+    assert!(
+        matches!(check(token, poster).await, StartError::Ask { .. }),
+        "the token has no VERSION"
+    );
     assert!(matches!(check(world.chain.place, PROVIDER).await, StartError::Poster { found, .. } if found == poster));
 }

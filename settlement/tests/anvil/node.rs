@@ -31,7 +31,11 @@ fn binary() -> PathBuf {
 impl Anvil {
     /// Blocks are mined on every transaction; a block is final two blocks later.
     pub(crate) async fn start() -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
         let binary = binary();
         let process = Command::new(&binary)
             .args(["--port", &port.to_string(), "--slots-in-an-epoch", "1", "--silent"])
@@ -73,7 +77,8 @@ impl Anvil {
     pub(crate) async fn account(&self) -> PrivateKeySigner {
         let signer = PrivateKeySigner::random();
         let coins = U256::from(1_000_000_000_000_000_000_000_u128);
-        self.rpc("anvil_setBalance", serde_json::json!([signer.address(), coins])).await;
+        self.rpc("anvil_setBalance", serde_json::json!([signer.address(), coins]))
+            .await;
         signer
     }
 }
