@@ -1,5 +1,8 @@
 //! Accrual and the watch for forged pods against a real API server; the hub store is in memory.
 
+// clippy's leave for tests covers test functions, not what they call.
+#![allow(clippy::unwrap_used)]
+
 use std::sync::Arc;
 use std::time::Duration;
 
