@@ -49,7 +49,10 @@ pub fn settlement(data_hash: &str) -> String {
 
 /// All verdicts of one kind over one provider; ends in a slash.
 pub fn verdicts_prefix(provider: &str, accepted: bool) -> String {
-    format!("verdicts/{provider}/{}/", if accepted { "accepted" } else { "rejected" })
+    format!(
+        "verdicts/{provider}/{}/",
+        if accepted { "accepted" } else { "rejected" }
+    )
 }
 
 /// One verdict over one attempt; outlives the job. Reputation is the count of these objects.

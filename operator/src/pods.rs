@@ -74,7 +74,11 @@ pub fn attempt_pod(job: &InferenceJob, shard: u32, attempt: &AttemptStatus) -> R
         labels: Some(attempt_labels(&reference, shard, attempt)),
         ..owned(&reference)
     };
-    Ok(Pod { metadata, spec: Some(attempt_spec(job.spec.resources.gpus, &attempt.candidates)), status: None })
+    Ok(Pod {
+        metadata,
+        spec: Some(attempt_spec(job.spec.resources.gpus, &attempt.candidates)),
+        status: None,
+    })
 }
 
 fn attempt_labels(job: &JobReference, shard: u32, attempt: &AttemptStatus) -> BTreeMap<String, String> {
@@ -125,12 +129,17 @@ fn pinned_to(candidates: &[String]) -> Affinity {
         }]),
         match_expressions: None,
     };
-    let required = NodeSelector { node_selector_terms: candidates.iter().map(term).collect() };
+    let required = NodeSelector {
+        node_selector_terms: candidates.iter().map(term).collect(),
+    };
     let node_affinity = NodeAffinity {
         required_during_scheduling_ignored_during_execution: Some(required),
         ..NodeAffinity::default()
     };
-    Affinity { node_affinity: Some(node_affinity), ..Affinity::default() }
+    Affinity {
+        node_affinity: Some(node_affinity),
+        ..Affinity::default()
+    }
 }
 
 /// Virtual nodes are tainted for everybody else; whether a provider is lost is decided by the operator, not by eviction.
@@ -165,7 +174,13 @@ pub fn publish_name(job: &str) -> String {
 pub fn split_pod(job: &InferenceJob, runner_image: &str) -> Result<Pod, PodError> {
     let reference = job_reference(job)?;
     let name = split_name(&reference.name);
-    Ok(runner_pod(&reference, &name, "split", runner_image, job.spec.input.secret_ref.as_deref()))
+    Ok(runner_pod(
+        &reference,
+        &name,
+        "split",
+        runner_image,
+        job.spec.input.secret_ref.as_deref(),
+    ))
 }
 
 /// The plan file of the splitter.
@@ -184,7 +199,13 @@ pub fn split_secret(job: &InferenceJob, plan: &SplitPlan) -> Result<Secret, PodE
 pub fn publish_pod(job: &InferenceJob, runner_image: &str) -> Result<Pod, PodError> {
     let reference = job_reference(job)?;
     let name = publish_name(&reference.name);
-    Ok(runner_pod(&reference, &name, "publish", runner_image, job.spec.output.secret_ref.as_deref()))
+    Ok(runner_pod(
+        &reference,
+        &name,
+        "publish",
+        runner_image,
+        job.spec.output.secret_ref.as_deref(),
+    ))
 }
 
 /// The plan file of the publisher.
@@ -199,7 +220,10 @@ pub fn publish_secret(job: &InferenceJob, plan: &PublishPlan) -> Result<Secret, 
 fn plan_secret(job: &JobReference, name: String, plan: &impl Serialize) -> Result<Secret, PodError> {
     let file = ByteString(serde_json::to_vec(plan)?);
     Ok(Secret {
-        metadata: ObjectMeta { name: Some(name), ..owned(job) },
+        metadata: ObjectMeta {
+            name: Some(name),
+            ..owned(job)
+        },
         data: Some([(PLAN_FILE.to_owned(), file)].into()),
         type_: Some("Opaque".to_owned()),
         ..Secret::default()
@@ -212,16 +236,28 @@ fn runner_pod(job: &JobReference, name: &str, command: &str, image: &str, creden
         volumes: Some(runner_volumes(name)),
         ..restricted(vec![runner_container(command, image, credentials)])
     };
-    Pod { metadata: ObjectMeta { name: Some(name.to_owned()), ..owned(job) }, spec: Some(spec), status: None }
+    Pod {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            ..owned(job)
+        },
+        spec: Some(spec),
+        status: None,
+    }
 }
 
 fn runner_container(command: &str, image: &str, credentials: Option<&str>) -> Container {
     let env_from = credentials.map(|name| EnvFromSource {
-        secret_ref: Some(SecretEnvSource { name: name.to_owned(), optional: None }),
+        secret_ref: Some(SecretEnvSource {
+            name: name.to_owned(),
+            optional: None,
+        }),
         ..EnvFromSource::default()
     });
     let amounts = |cpu: &str, memory: &str| {
-        [("cpu", cpu), ("memory", memory)].map(|(name, amount)| (name.to_owned(), Quantity(amount.to_owned()))).into()
+        [("cpu", cpu), ("memory", memory)]
+            .map(|(name, amount)| (name.to_owned(), Quantity(amount.to_owned())))
+            .into()
     };
     Container {
         name: "runner".to_owned(),
@@ -249,10 +285,21 @@ fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
 }
 
 fn runner_volumes(secret: &str) -> Vec<Volume> {
-    let plan = SecretVolumeSource { secret_name: Some(secret.to_owned()), ..SecretVolumeSource::default() };
+    let plan = SecretVolumeSource {
+        secret_name: Some(secret.to_owned()),
+        ..SecretVolumeSource::default()
+    };
     vec![
-        Volume { name: "plan".to_owned(), secret: Some(plan), ..Volume::default() },
-        Volume { name: "tmp".to_owned(), empty_dir: Some(EmptyDirVolumeSource::default()), ..Volume::default() },
+        Volume {
+            name: "plan".to_owned(),
+            secret: Some(plan),
+            ..Volume::default()
+        },
+        Volume {
+            name: "tmp".to_owned(),
+            empty_dir: Some(EmptyDirVolumeSource::default()),
+            ..Volume::default()
+        },
     ]
 }
 
@@ -281,7 +328,10 @@ fn restricted(containers: Vec<Container>) -> PodSpec {
             run_as_user: Some(USER),
             run_as_group: Some(USER),
             fs_group: Some(USER),
-            seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
+            seccomp_profile: Some(SeccompProfile {
+                type_: "RuntimeDefault".to_owned(),
+                localhost_profile: None,
+            }),
             ..PodSecurityContext::default()
         }),
         ..PodSpec::default()
@@ -292,7 +342,10 @@ fn container_security() -> SecurityContext {
     SecurityContext {
         allow_privilege_escalation: Some(false),
         read_only_root_filesystem: Some(true),
-        capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
+        capabilities: Some(Capabilities {
+            drop: Some(vec!["ALL".to_owned()]),
+            add: None,
+        }),
         ..SecurityContext::default()
     }
 }

@@ -59,12 +59,22 @@ impl HubStore {
         let builder = AmazonS3Builder::from_env().with_bucket_name(bucket);
         let egress = endpoint_of(&builder).ok_or_else(|| StoreError::Url(url.to_owned()))?;
         let s3 = Arc::new(builder.build().map_err(StoreError::Settings)?);
-        Ok(Self { objects: s3.clone(), signer: s3, prefix, egress })
+        Ok(Self {
+            objects: s3.clone(),
+            signer: s3,
+            prefix,
+            egress,
+        })
     }
 
     /// A store of the caller's making: `egress` is the `host:port` of its presigned URLs.
     pub fn new(objects: Arc<dyn ObjectStore>, signer: Arc<dyn Signer>, prefix: Path, egress: String) -> Self {
-        Self { objects, signer, prefix, egress }
+        Self {
+            objects,
+            signer,
+            prefix,
+            egress,
+        }
     }
 
     /// `host:port` that presigned URLs point to.
@@ -78,7 +88,11 @@ impl HubStore {
     /// `Unavailable`: it is not known whether the object was written.
     pub async fn put(&self, key: &str, bytes: impl Into<Bytes>) -> Result<(), StoreError> {
         let payload = PutPayload::from_bytes(bytes.into());
-        self.objects.put(&self.path(key), payload).await.map(|_| ()).map_err(|error| classify(key, error))
+        self.objects
+            .put(&self.path(key), payload)
+            .await
+            .map(|_| ())
+            .map_err(|error| classify(key, error))
     }
 
     /// Reads an object of at most `limit` bytes; whoever wrote it may be a stranger.
@@ -86,10 +100,18 @@ impl HubStore {
     /// # Errors
     /// `NotFound`, `TooLarge` (nothing is read then), `Unavailable`.
     pub async fn get(&self, key: &str, limit: u64) -> Result<Bytes, StoreError> {
-        let found = self.objects.get(&self.path(key)).await.map_err(|error| classify(key, error))?;
+        let found = self
+            .objects
+            .get(&self.path(key))
+            .await
+            .map_err(|error| classify(key, error))?;
         let bytes = found.meta.size;
         if bytes > limit {
-            return Err(StoreError::TooLarge { key: key.to_owned(), bytes, limit });
+            return Err(StoreError::TooLarge {
+                key: key.to_owned(),
+                bytes,
+                limit,
+            });
         }
         found.bytes().await.map_err(|error| classify(key, error))
     }
@@ -109,12 +131,19 @@ impl HubStore {
     /// # Errors
     /// `Unavailable`: some objects may be left; call again.
     pub async fn delete_prefix(&self, prefix: &str) -> Result<(), StoreError> {
-        let found = self.objects.list(Some(&self.path(prefix))).map_ok(|meta| meta.location).boxed();
+        let found = self
+            .objects
+            .list(Some(&self.path(prefix)))
+            .map_ok(|meta| meta.location)
+            .boxed();
         let deleted = self.objects.delete_stream(found).filter(|result| {
             let keep = !matches!(result, Err(object_store::Error::NotFound { .. }));
             async move { keep }
         });
-        deleted.try_for_each(|_| async { Ok(()) }).await.map_err(|error| classify(prefix, error))
+        deleted
+            .try_for_each(|_| async { Ok(()) })
+            .await
+            .map_err(|error| classify(prefix, error))
     }
 
     /// # Errors
@@ -154,11 +183,17 @@ fn bucket_and_prefix(url: &str) -> Result<(String, Path), StoreError> {
 /// `host:port` of the S3 endpoint; AWS itself when none is set.
 fn endpoint_of(builder: &AmazonS3Builder) -> Option<String> {
     let Some(endpoint) = builder.get_config_value(&AmazonS3ConfigKey::Endpoint) else {
-        let region = builder.get_config_value(&AmazonS3ConfigKey::Region).unwrap_or_else(|| "us-east-1".to_owned());
+        let region = builder
+            .get_config_value(&AmazonS3ConfigKey::Region)
+            .unwrap_or_else(|| "us-east-1".to_owned());
         return Some(format!("s3.{region}.amazonaws.com:443"));
     };
     let endpoint = Url::parse(&endpoint).ok()?;
-    Some(format!("{}:{}", endpoint.host_str()?, endpoint.port_or_known_default()?))
+    Some(format!(
+        "{}:{}",
+        endpoint.host_str()?,
+        endpoint.port_or_known_default()?
+    ))
 }
 
 fn classify(key: &str, error: object_store::Error) -> StoreError {

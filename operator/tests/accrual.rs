@@ -26,7 +26,10 @@ use spillway_operator::verification::record_accepted;
 use tokio_util::sync::CancellationToken;
 
 const LIMIT: Duration = Duration::from_secs(60);
-const LIMITS: BatchLimits = BatchLimits { leaves: 2, oldest: SignedDuration::from_secs(3600) };
+const LIMITS: BatchLimits = BatchLimits {
+    leaves: 2,
+    oldest: SignedDuration::from_secs(3600),
+};
 const PAYER: &str = "0xbBbBBBBbbBBBbbbBbbBbbbbBBbBbbbbBbBbbBBbB";
 const PAYOUT: &str = "0xaAaAaAaaAaAaAaaAaAAAAAAAAaaaAaAaAaaAaaAa";
 /// Address of the key 0x11…11.
@@ -38,23 +41,36 @@ struct NoSigner;
 #[async_trait::async_trait]
 impl Signer for NoSigner {
     async fn signed_url(&self, _: reqwest::Method, _: &Path, _: Duration) -> object_store::Result<url::Url> {
-        Err(object_store::Error::NotImplemented { operation: "signed_url".into(), implementer: "NoSigner".into() })
+        Err(object_store::Error::NotImplemented {
+            operation: "signed_url".into(),
+            implementer: "NoSigner".into(),
+        })
     }
 }
 
 fn store() -> HubStore {
-    HubStore::new(Arc::new(InMemory::new()), Arc::new(NoSigner), Path::default(), "store:1".to_owned())
+    HubStore::new(
+        Arc::new(InMemory::new()),
+        Arc::new(NoSigner),
+        Path::default(),
+        "store:1".to_owned(),
+    )
 }
 
 fn place() -> ChainPlace {
-    ChainPlace { chain_id: 31337, contract: Address::repeat_byte(0xcc) }
+    ChainPlace {
+        chain_id: 31337,
+        contract: Address::repeat_byte(0xcc),
+    }
 }
 
 async fn create<K>(api: &Api<K>, object: Value) -> K
 where
     K: Resource + Clone + std::fmt::Debug + Serialize + DeserializeOwned,
 {
-    api.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap()
+    api.create(&PostParams::default(), &serde_json::from_value(object).unwrap())
+        .await
+        .unwrap()
 }
 
 async fn key(client: &Client, namespace: &str) -> OrderKey {
@@ -104,18 +120,37 @@ async fn job(client: &Client, namespace: &str, attempts: Value) -> InferenceJob 
     }))
     .unwrap();
     job.status = Some(status);
-    jobs.replace_status("embed", &PostParams::default(), &job).await.unwrap()
+    jobs.replace_status("embed", &PostParams::default(), &job)
+        .await
+        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_sealers_seal_once_and_record_what_the_job_marked() {
     let plane = ControlPlane::start().await.unwrap();
     let client = plane.client().await.unwrap();
-    let (hub, tenant) = (plane.namespace("hub").await.unwrap(), plane.namespace("team").await.unwrap());
+    let (hub, tenant) = (
+        plane.namespace("hub").await.unwrap(),
+        plane.namespace("team").await.unwrap(),
+    );
     let (store, key) = (store(), key(&client, &hub).await);
-    let mut job = job(&client, &tenant, json!([accepted(0, "Work", 20_000), accepted(1, "Check", 21_000)])).await;
+    let mut job = job(
+        &client,
+        &tenant,
+        json!([accepted(0, "Work", 20_000), accepted(1, "Check", 21_000)]),
+    )
+    .await;
     let uid = job.uid().unwrap();
-    let sealer = || Accrual::new(client.clone(), &hub, store.clone(), place(), LIMITS, Arc::new(SealedAttempts::default()));
+    let sealer = || {
+        Accrual::new(
+            client.clone(),
+            &hub,
+            store.clone(),
+            place(),
+            LIMITS,
+            Arc::new(SealedAttempts::default()),
+        )
+    };
     let (one, other, now) = (sealer(), sealer(), Timestamp::now());
 
     // Owed by the status, but no receipt was stored: nothing is paid.
@@ -125,11 +160,16 @@ async fn two_sealers_seal_once_and_record_what_the_job_marked() {
 
     let status = job.status.clone().unwrap();
     for attempt in &status.shards[0].attempts {
-        record_accepted(&store, &place(), &key, &uid, &status, 0, attempt).await.unwrap();
+        record_accepted(&store, &place(), &key, &uid, &status, 0, attempt)
+            .await
+            .unwrap();
     }
     let (first, second) = tokio::join!(one.pass(now), other.pass(now));
     for plan in [first.unwrap(), second.unwrap()] {
-        assert!(matches!(plan, Plan::Seal { sequence: 1, .. } | Plan::AwaitMarks { .. }), "{plan}");
+        assert!(
+            matches!(plan, Plan::Seal { sequence: 1, .. } | Plan::AwaitMarks { .. }),
+            "{plan}"
+        );
     }
     let sealed = settlements.list(&ListParams::default()).await.unwrap().items;
     assert_eq!(sealed.len(), 1);
@@ -138,25 +178,42 @@ async fn two_sealers_seal_once_and_record_what_the_job_marked() {
     spec.header().unwrap();
     spec.ledger().unwrap();
 
-    assert!(matches!(other.pass(now).await.unwrap(), Plan::AwaitMarks { sequence: 1, unmarked: 2 }));
-    let pays = SealedAttempts::default().of_job(&store, &sealed[0], &uid).await.unwrap();
+    assert!(matches!(
+        other.pass(now).await.unwrap(),
+        Plan::AwaitMarks {
+            sequence: 1,
+            unmarked: 2
+        }
+    ));
+    let pays = SealedAttempts::default()
+        .of_job(&store, &sealed[0], &uid)
+        .await
+        .unwrap();
     assert_eq!(pays, [(0, 0), (0, 1)]);
     for attempt in &mut job.status.as_mut().unwrap().shards[0].attempts {
         attempt.settlement = Some(1);
     }
     let jobs: Api<InferenceJob> = Api::namespaced(client.clone(), &tenant);
-    jobs.replace_status("embed", &PostParams::default(), &job).await.unwrap();
+    jobs.replace_status("embed", &PostParams::default(), &job)
+        .await
+        .unwrap();
     assert_eq!(one.pass(now).await.unwrap(), Plan::MarkRecorded { sequence: 1 });
     assert!(settlements.get("settlement-1").await.unwrap().status.unwrap().recorded);
     // A sealer that has just started knows as much.
     assert_eq!(sealer().pass(now).await.unwrap(), Plan::Idle);
 
     settlements.delete("settlement-1", &Default::default()).await.unwrap();
-    assert!(one.pass(now).await.is_err(), "a sequence that was there is not given out again");
+    assert!(
+        one.pass(now).await.is_err(),
+        "a sequence that was there is not given out again"
+    );
 }
 
 fn pod(name: &str, owner: Option<&InferenceJob>) -> Value {
-    let owners: Vec<_> = owner.into_iter().filter_map(|job| job.controller_owner_ref(&())).collect();
+    let owners: Vec<_> = owner
+        .into_iter()
+        .filter_map(|job| job.controller_owner_ref(&()))
+        .collect();
     json!({
         "metadata": {"name": name, "ownerReferences": owners},
         "spec": {
@@ -173,7 +230,12 @@ async fn a_forged_pod_gets_one_event_and_nothing_else() {
     let tenant = plane.namespace("team").await.unwrap();
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &tenant);
     create(&accounts, json!({"metadata": {"name": "default"}})).await;
-    let job = job(&client, &tenant, json!([{"number": 0, "kind": "Work", "state": "Expected"}])).await;
+    let job = job(
+        &client,
+        &tenant,
+        json!([{"number": 0, "kind": "Work", "state": "Expected"}]),
+    )
+    .await;
     let pods: Api<Pod> = Api::namespaced(client.clone(), &tenant);
     create(&pods, pod("embed-0-0", Some(&job))).await;
     let imitation = create(&pods, pod("embed-0-7", Some(&job))).await;
@@ -187,12 +249,22 @@ async fn a_forged_pod_gets_one_event_and_nothing_else() {
         let watching = tokio::spawn(forged::run(client.clone(), cancelled.clone()));
         for pod in [&imitation, &orphan, &late] {
             let name = format!("{}.not-expected", pod.uid().unwrap());
-            let event = eventually("the Event", LIMIT, || async { events.get(&name).await.ok() }).await.unwrap();
+            let event = eventually("the Event", LIMIT, || async { events.get(&name).await.ok() })
+                .await
+                .unwrap();
             assert_eq!(event.reason.as_deref(), Some("NotExpected"));
         }
         cancelled.cancel();
         watching.await.unwrap().unwrap();
     }
-    assert_eq!(events.list(&ListParams::default()).await.unwrap().items.len(), 4, "none for the expected pod");
-    assert_eq!(pods.get("mine").await.unwrap().resource_version(), orphan.resource_version(), "left alone");
+    assert_eq!(
+        events.list(&ListParams::default()).await.unwrap().items.len(),
+        4,
+        "none for the expected pod"
+    );
+    assert_eq!(
+        pods.get("mine").await.unwrap().resource_version(),
+        orphan.resource_version(),
+        "left alone"
+    );
 }

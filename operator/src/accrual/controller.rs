@@ -87,7 +87,15 @@ impl Accrual {
         sealed: Arc<SealedAttempts>,
     ) -> Self {
         let settlements = Api::namespaced(client.clone(), namespace);
-        Self { store, place, limits, sealed, jobs: Api::all(client), settlements, highest: Mutex::new(None) }
+        Self {
+            store,
+            place,
+            limits,
+            sealed,
+            jobs: Api::all(client),
+            settlements,
+            highest: Mutex::new(None),
+        }
     }
 
     /// One pass; returns what it did.
@@ -107,7 +115,10 @@ impl Accrual {
             Some(settlement) => Some(self.open(&settlement).await?),
             None => None,
         };
-        Ok(Observed { newest, payable: self.payable().await? })
+        Ok(Observed {
+            newest,
+            payable: self.payable().await?,
+        })
     }
 
     async fn newest(&self) -> Result<Option<Settlement>, AccrualError> {
@@ -137,15 +148,32 @@ impl Accrual {
     async fn highest_listed(&self) -> Result<Option<u64>, AccrualError> {
         let listed = self.settlements.list_metadata(&ListParams::default()).await?;
         let sequence = |name: &str| name.strip_prefix("settlement-").and_then(|number| number.parse().ok());
-        Ok(listed.items.iter().filter_map(|item| item.metadata.name.as_deref().and_then(sequence)).max())
+        Ok(listed
+            .items
+            .iter()
+            .filter_map(|item| item.metadata.name.as_deref().and_then(sequence))
+            .max())
     }
 
     async fn open(&self, settlement: &Settlement) -> Result<OpenSettlement, AccrualError> {
-        let SettlementSpec { sequence, ref header_hash, .. } = settlement.spec;
+        let SettlementSpec {
+            sequence,
+            ref header_hash,
+            ..
+        } = settlement.spec;
         let recorded = settlement.status.as_ref().is_some_and(|status| status.recorded);
-        let leaves = if recorded { Default::default() } else { self.sealed.of(&self.store, settlement).await? };
+        let leaves = if recorded {
+            Default::default()
+        } else {
+            self.sealed.of(&self.store, settlement).await?
+        };
         let header_hash = header_hash.parse().map_err(|_| AccrualError::HeaderHash(sequence))?;
-        Ok(OpenSettlement { sequence, header_hash, recorded, leaves })
+        Ok(OpenSettlement {
+            sequence,
+            header_hash,
+            recorded,
+            leaves,
+        })
     }
 
     /// Pages of one snapshot, read from etcd, not from a watch cache.
@@ -170,7 +198,11 @@ impl Accrual {
                 Ok(())
             }
             Plan::MarkRecorded { sequence } => self.mark_recorded(*sequence).await,
-            Plan::Seal { sequence, previous, batch } => {
+            Plan::Seal {
+                sequence,
+                previous,
+                batch,
+            } => {
                 let leaves = self.leaves(batch).await?;
                 if leaves.is_empty() {
                     return Ok(());
@@ -190,7 +222,10 @@ impl Accrual {
                 Ok(leaf) => leaves.push(leaf),
                 Err(RecordError::Store(error @ StoreError::Unavailable { .. })) => return Err(error.into()),
                 Err(error) => tracing::error!(
-                    job = payable.job_uid, shard, attempt, error = &error as &dyn std::error::Error,
+                    job = payable.job_uid,
+                    shard,
+                    attempt,
+                    error = &error as &dyn std::error::Error,
                     "an accepted attempt cannot be paid"
                 ),
             }
@@ -201,8 +236,14 @@ impl Accrual {
     /// What was stored at acceptance must say what the status says now.
     async fn leaf(&self, payable: &Payable) -> Result<Leaf, RecordError> {
         let (shard, attempt) = (payable.id.shard, payable.id.attempt);
-        let stored = stored_receipt(&self.store, &payable.job_uid, shard, attempt).await?.leaf(&self.place)?;
-        if stored == payable.leaf { Ok(stored) } else { Err(RecordError::Differs("leaf")) }
+        let stored = stored_receipt(&self.store, &payable.job_uid, shard, attempt)
+            .await?
+            .leaf(&self.place)?;
+        if stored == payable.leaf {
+            Ok(stored)
+        } else {
+            Err(RecordError::Differs("leaf"))
+        }
     }
 
     /// Document first; the name of the Settlement is the fence.
@@ -227,8 +268,13 @@ impl Accrual {
 
     async fn mark_recorded(&self, sequence: u64) -> Result<(), AccrualError> {
         let patch = Patch::Merge(json!({ "status": { "recorded": true } }));
-        let parameters = PatchParams { field_manager: Some(names::OPERATOR_FIELD_MANAGER.into()), ..Default::default() };
-        self.settlements.patch_status(&names::settlement(sequence), &parameters, &patch).await?;
+        let parameters = PatchParams {
+            field_manager: Some(names::OPERATOR_FIELD_MANAGER.into()),
+            ..Default::default()
+        };
+        self.settlements
+            .patch_status(&names::settlement(sequence), &parameters, &patch)
+            .await?;
         tracing::info!(sequence, "settlement recorded in its jobs");
         Ok(())
     }

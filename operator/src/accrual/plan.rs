@@ -19,7 +19,10 @@ pub struct BatchLimits {
 
 impl Default for BatchLimits {
     fn default() -> Self {
-        Self { leaves: 256, oldest: SignedDuration::from_secs(10) }
+        Self {
+            leaves: 256,
+            oldest: SignedDuration::from_secs(10),
+        }
     }
 }
 
@@ -56,11 +59,22 @@ pub enum Plan {
     /// Nothing is owed.
     Idle,
     /// The batch is neither full nor old enough.
-    Gather { leaves: usize },
+    Gather {
+        leaves: usize,
+    },
     /// Some attempts of this Settlement are not marked in their jobs yet.
-    AwaitMarks { sequence: u64, unmarked: usize },
-    MarkRecorded { sequence: u64 },
-    Seal { sequence: u64, previous: B256, batch: Vec<Payable> },
+    AwaitMarks {
+        sequence: u64,
+        unmarked: usize,
+    },
+    MarkRecorded {
+        sequence: u64,
+    },
+    Seal {
+        sequence: u64,
+        previous: B256,
+        batch: Vec<Payable>,
+    },
 }
 
 impl fmt::Display for Plan {
@@ -69,10 +83,15 @@ impl fmt::Display for Plan {
             Self::Idle => formatter.write_str("nothing is owed"),
             Self::Gather { leaves } => write!(formatter, "gather: {leaves} leaves wait"),
             Self::AwaitMarks { sequence, unmarked } => {
-                write!(formatter, "settlement {sequence}: {unmarked} attempts are not marked in their jobs yet")
+                write!(
+                    formatter,
+                    "settlement {sequence}: {unmarked} attempts are not marked in their jobs yet"
+                )
             }
             Self::MarkRecorded { sequence } => write!(formatter, "settlement {sequence} is recorded"),
-            Self::Seal { sequence, batch, .. } => write!(formatter, "seal settlement {sequence}: {} leaves", batch.len()),
+            Self::Seal { sequence, batch, .. } => {
+                write!(formatter, "seal settlement {sequence}: {} leaves", batch.len())
+            }
         }
     }
 }
@@ -88,10 +107,18 @@ pub fn accrue(observed: &Observed, limits: &BatchLimits, now: Timestamp) -> Plan
 
 /// An attempt is marked once it is payable no more; a job that is gone cannot be paid again either.
 fn record(newest: &OpenSettlement, payable: &[Payable]) -> Plan {
-    let unmarked = payable.iter().filter(|payable| newest.leaves.contains(&payable.id)).count();
+    let unmarked = payable
+        .iter()
+        .filter(|payable| newest.leaves.contains(&payable.id))
+        .count();
     match unmarked {
-        0 => Plan::MarkRecorded { sequence: newest.sequence },
-        unmarked => Plan::AwaitMarks { sequence: newest.sequence, unmarked },
+        0 => Plan::MarkRecorded {
+            sequence: newest.sequence,
+        },
+        unmarked => Plan::AwaitMarks {
+            sequence: newest.sequence,
+            unmarked,
+        },
     }
 }
 
@@ -103,7 +130,11 @@ fn seal(sequence: u64, previous: B256, payable: &[Payable], limits: &BatchLimits
     if !full && now.duration_since(oldest) < limits.oldest {
         return Plan::Gather { leaves: payable.len() };
     }
-    Plan::Seal { sequence, previous, batch: oldest_first(payable, limits.leaves) }
+    Plan::Seal {
+        sequence,
+        previous,
+        batch: oldest_first(payable, limits.leaves),
+    }
 }
 
 fn oldest_first(payable: &[Payable], most: usize) -> Vec<Payable> {

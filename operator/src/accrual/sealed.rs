@@ -27,7 +27,12 @@ pub struct AttemptId {
 
 impl AttemptId {
     pub fn of(leaf: &Leaf) -> Self {
-        Self { job: leaf.job, shard: leaf.shard, attempt: leaf.attempt, kind: leaf.kind }
+        Self {
+            job: leaf.job,
+            shard: leaf.shard,
+            attempt: leaf.attempt,
+            kind: leaf.kind,
+        }
     }
 }
 
@@ -71,7 +76,11 @@ impl SealedAttempts {
     ) -> Result<Vec<(u32, u16)>, AccrualError> {
         let job = job_id(job_uid);
         let attempts = self.of(store, settlement).await?;
-        Ok(attempts.into_iter().filter(|id| id.job == job).map(|id| (id.shard, id.attempt)).collect())
+        Ok(attempts
+            .into_iter()
+            .filter(|id| id.job == job)
+            .map(|id| (id.shard, id.attempt))
+            .collect())
     }
 }
 
@@ -93,7 +102,11 @@ fn attempts_in(document: &[u8], data_hash: &str) -> Result<BTreeSet<AttemptId>, 
 /// Every attempt of a job that is owed and named by no settlement; of each shard and kind one at most, and none once
 /// one of them is sealed. The status should never owe two: if it does, the second is not paid.
 pub fn payables(job: &InferenceJob) -> Vec<Payable> {
-    let shards = job.status.as_ref().map(|status| status.shards.as_slice()).unwrap_or_default();
+    let shards = job
+        .status
+        .as_ref()
+        .map(|status| status.shards.as_slice())
+        .unwrap_or_default();
     shards.iter().flat_map(|shard| payables_of_shard(job, shard)).collect()
 }
 
@@ -123,10 +136,22 @@ fn is_owed(attempt: &AttemptStatus) -> bool {
 
 fn payable(job: &InferenceJob, shard: u32, attempt: &AttemptStatus) -> Result<Payable, ConversionError> {
     let leaf = leaf_of(job, shard, attempt)?;
-    let missing = |field| ConversionError { field, message: "is not set yet".to_owned() };
-    let since = attempt.finished_at.as_ref().ok_or_else(|| missing("attempt.finishedAt"))?.0;
+    let missing = |field| ConversionError {
+        field,
+        message: "is not set yet".to_owned(),
+    };
+    let since = attempt
+        .finished_at
+        .as_ref()
+        .ok_or_else(|| missing("attempt.finishedAt"))?
+        .0;
     let job_uid = job.metadata.uid.clone().ok_or_else(|| missing("metadata.uid"))?;
-    Ok(Payable { id: AttemptId::of(&leaf), job_uid, leaf, since })
+    Ok(Payable {
+        id: AttemptId::of(&leaf),
+        job_uid,
+        leaf,
+        since,
+    })
 }
 
 #[cfg(test)]

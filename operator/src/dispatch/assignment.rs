@@ -5,11 +5,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::api::ObjectMeta;
 use spillway_core::sealing::{self, Context, CryptoRng, PublicKey};
+use spillway_crds::money::{ConversionError, order_of};
 use spillway_crds::{
     ASSIGNMENT_FINALIZER, AttemptStatus, GpuProvider, HostFact, InferenceJob, InferenceJobStatus, JobReference,
     SealedPayload, SealedUrls, ShardInput, ShardStatus, SignedOrder, Time, WorkAssignment, WorkAssignmentSpec, names,
 };
-use spillway_crds::money::{ConversionError, order_of};
 
 use super::key::{KeyError, OrderKey};
 use super::order::ChainPlace;
@@ -69,15 +69,24 @@ pub async fn build_assignment(
     random: &mut (impl CryptoRng + Send),
 ) -> Result<WorkAssignment, DispatchError> {
     let job = job_reference(handover.job)?;
-    let no_status = || ConversionError { field: "status", message: "is not set yet".to_owned() };
+    let no_status = || ConversionError {
+        field: "status",
+        message: "is not set yet".to_owned(),
+    };
     let status = handover.job.status.as_ref().ok_or_else(no_status)?;
     let order = sign_order(place, key, &job.uid, status, handover.shard.index, handover.attempt)?;
-    let not_after = i64::try_from(order.expiry).ok().and_then(|expiry| Timestamp::from_second(expiry).ok());
+    let not_after = i64::try_from(order.expiry)
+        .ok()
+        .and_then(|expiry| Timestamp::from_second(expiry).ok());
     let not_after = not_after.ok_or(DispatchError::Expiry(order.expiry))?;
     let urls = presigned(store, &job.uid, handover, not_after, now).await?;
     let sealed = seal(&job, handover, not_after, &urls, random)?;
     let spec = specification(job, handover, order, sealed, store.egress(), not_after)?;
-    Ok(WorkAssignment { metadata: metadata(&spec, handover.provider), spec, status: None })
+    Ok(WorkAssignment {
+        metadata: metadata(&spec, handover.provider),
+        spec,
+        status: None,
+    })
 }
 
 /// The order of an attempt whose terms are locked in `status`, signed; the same terms and key give the same bytes.
@@ -107,9 +116,16 @@ async fn presigned(
     let (shard, attempt) = (handover.shard.index, handover.attempt.number);
     let left = Duration::try_from(not_after.duration_since(now)).unwrap_or_default();
     let expires_in = left.saturating_add(URL_GRACE);
-    let input = store.presign_get(&keys::shard_input(job_uid, shard), expires_in).await?;
-    let output = store.presign_put(&keys::attempt_results(job_uid, shard, attempt), expires_in).await?;
-    Ok(SealedUrls { input: input.into(), output: output.into() })
+    let input = store
+        .presign_get(&keys::shard_input(job_uid, shard), expires_in)
+        .await?;
+    let output = store
+        .presign_put(&keys::attempt_results(job_uid, shard, attempt), expires_in)
+        .await?;
+    Ok(SealedUrls {
+        input: input.into(),
+        output: output.into(),
+    })
 }
 
 fn seal(
@@ -122,7 +138,9 @@ fn seal(
     let provider = handover.provider.metadata.name.as_deref().unwrap_or_default();
     let status = handover.provider.status.as_ref();
     let key = status.and_then(|status| status.sealing_key.as_deref());
-    let key: PublicKey = key.ok_or_else(|| DispatchError::NoSealingKey(provider.to_owned()))?.parse()?;
+    let key: PublicKey = key
+        .ok_or_else(|| DispatchError::NoSealingKey(provider.to_owned()))?
+        .parse()?;
     let context = Context {
         job_uid: &job.uid,
         shard: handover.shard.index,
@@ -131,7 +149,10 @@ fn seal(
         not_after: not_after.as_second(),
     };
     let sealed = sealing::seal(&key, &context, &serde_json::to_vec(urls)?, random)?;
-    Ok(SealedPayload { encapsulated_key: sealed.encapsulated_key, ciphertext: sealed.ciphertext })
+    Ok(SealedPayload {
+        encapsulated_key: sealed.encapsulated_key,
+        ciphertext: sealed.ciphertext,
+    })
 }
 
 fn specification(
@@ -142,7 +163,12 @@ fn specification(
     egress: &str,
     not_after: Timestamp,
 ) -> Result<WorkAssignmentSpec, DispatchError> {
-    let Handover { job: InferenceJob { spec, .. }, shard, attempt, .. } = handover;
+    let Handover {
+        job: InferenceJob { spec, .. },
+        shard,
+        attempt,
+        ..
+    } = handover;
     let host = host_of(handover)?.name.clone();
     Ok(WorkAssignmentSpec {
         job,
@@ -168,8 +194,16 @@ fn specification(
 
 fn host_of(handover: Handover<'_>) -> Result<&HostFact, DispatchError> {
     let node = handover.attempt.node.as_deref().ok_or(DispatchError::Unbound)?;
-    let hosts = handover.provider.status.as_ref().map(|status| status.hosts.as_slice()).unwrap_or_default();
-    hosts.iter().find(|host| host.node == node).ok_or_else(|| DispatchError::HostGone(node.to_owned()))
+    let hosts = handover
+        .provider
+        .status
+        .as_ref()
+        .map(|status| status.hosts.as_slice())
+        .unwrap_or_default();
+    hosts
+        .iter()
+        .find(|host| host.node == node)
+        .ok_or_else(|| DispatchError::HostGone(node.to_owned()))
 }
 
 /// No ownerReference: the job lives in another namespace. The finalizer keeps it until the agent answered.

@@ -12,8 +12,8 @@ use k8s_openapi::api::core::v1::{Event as PodEvent, EventSource, ObjectReference
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, OwnerReference, Time};
 use kube::api::{ApiResource, ObjectMeta, PostParams};
 use kube::core::Object;
-use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::{Deserialize, Serialize};
 use spillway_crds::{AttemptState, AttemptStatus, InferenceJob, names};
@@ -58,7 +58,7 @@ impl Ledger {
         match event {
             Event::Apply(pod) | Event::InitApply(pod) => self.note_pod(&pod),
             Event::Delete(pod) => self.forget(&pod.uid().unwrap_or_default()),
-            Event::Init | Event::InitDone => {},
+            Event::Init | Event::InitDone => {}
         }
     }
 
@@ -82,7 +82,11 @@ impl Ledger {
     }
 
     fn due(&self, now: Timestamp) -> Vec<Candidate> {
-        self.waiting.values().filter(|pod| pod.bound || now.duration_since(pod.created) > PATIENCE).cloned().collect()
+        self.waiting
+            .values()
+            .filter(|pod| pod.bound || now.duration_since(pod.created) > PATIENCE)
+            .cloned()
+            .collect()
     }
 }
 
@@ -109,13 +113,23 @@ impl Candidate {
 
 /// Whether the job's status asked for this very pod.
 fn is_expected(pod: &Candidate, job: Option<&InferenceJob>) -> bool {
-    let (Some(job), Some(owner)) = (job, pod.owner.as_ref()) else { return false };
-    let Some(status) = job.status.as_ref().filter(|_| job.metadata.uid.as_ref() == Some(&owner.uid)) else {
+    let (Some(job), Some(owner)) = (job, pod.owner.as_ref()) else {
+        return false;
+    };
+    let Some(status) = job
+        .status
+        .as_ref()
+        .filter(|_| job.metadata.uid.as_ref() == Some(&owner.uid))
+    else {
         return false;
     };
     let job_name = job.name_any();
-    let is_named = |shard: u32, attempt: &AttemptStatus| names::attempt_pod(&job_name, shard, attempt.number) == pod.name;
-    let mut attempts = status.shards.iter().flat_map(|shard| shard.attempts.iter().map(move |one| (shard.index, one)));
+    let is_named =
+        |shard: u32, attempt: &AttemptStatus| names::attempt_pod(&job_name, shard, attempt.number) == pod.name;
+    let mut attempts = status
+        .shards
+        .iter()
+        .flat_map(|shard| shard.attempts.iter().map(move |one| (shard.index, one)));
     attempts.any(|(shard, attempt)| is_named(shard, attempt) && is_pod_of(attempt, pod))
 }
 
@@ -177,13 +191,20 @@ async fn judge(
         }
         None => None,
     };
-    if is_expected(pod, job) { Ok(()) } else { report(client, pod).await }
+    if is_expected(pod, job) {
+        Ok(())
+    } else {
+        report(client, pod).await
+    }
 }
 
 /// The Event's name holds the pod's UID: a second one cannot be made, not even after a restart.
 async fn report(client: &Client, pod: &Candidate) -> Result<(), kube::Error> {
     let events: Api<PodEvent> = Api::namespaced(client.clone(), &pod.namespace);
-    match events.create(&PostParams::default(), &event(pod, Timestamp::now())).await {
+    match events
+        .create(&PostParams::default(), &event(pod, Timestamp::now()))
+        .await
+    {
         Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
         // The namespace is going away, and the pod with it.
         Err(kube::Error::Api(status)) if status.is_forbidden() && status.message.contains("being terminated") => Ok(()),
@@ -215,7 +236,10 @@ fn event(pod: &Candidate, now: Timestamp) -> PodEvent {
         reason: Some(REASON.to_owned()),
         message: Some(note),
         action: Some("Dispatch".to_owned()),
-        source: Some(EventSource { component: Some(names::OPERATOR_FIELD_MANAGER.to_owned()), host: None }),
+        source: Some(EventSource {
+            component: Some(names::OPERATOR_FIELD_MANAGER.to_owned()),
+            host: None,
+        }),
         reporting_component: Some(names::OPERATOR_FIELD_MANAGER.to_owned()),
         reporting_instance: Some(names::OPERATOR_FIELD_MANAGER.to_owned()),
         event_time: Some(MicroTime(now)),

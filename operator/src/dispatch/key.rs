@@ -19,7 +19,11 @@ pub enum KeyError {
     #[error("Secret {0}: entry `key` must hold 32 bytes in hex")]
     Malformed(String),
     #[error("Secret {secret} holds the key of {found}; spec.orderSigningKey.address says {wanted}")]
-    WrongAddress { secret: String, found: Address, wanted: String },
+    WrongAddress {
+        secret: String,
+        found: Address,
+        wanted: String,
+    },
     #[error("Secret {0} cannot be read now")]
     Unavailable(String, #[source] kube::Error),
     #[error("signing failed")]
@@ -57,7 +61,11 @@ impl OrderKey {
         let signer: PrivateKeySigner = text.trim().parse().map_err(|_| malformed())?;
         if wanted.parse() != Ok(signer.address()) {
             let (secret, wanted) = (secret.to_owned(), wanted.to_owned());
-            return Err(KeyError::WrongAddress { secret, found: signer.address(), wanted });
+            return Err(KeyError::WrongAddress {
+                secret,
+                found: signer.address(),
+                wanted,
+            });
         }
         Ok(Self(signer))
     }
@@ -89,7 +97,10 @@ pub(crate) mod tests {
     fn a_key_is_read_with_and_without_prefix() {
         let address = test_key().address().to_string();
         for text in ["11".repeat(32), format!("0x{}\n", "11".repeat(32))] {
-            assert_eq!(OrderKey::parse(text.as_bytes(), "s", &address).unwrap().address(), test_key().address());
+            assert_eq!(
+                OrderKey::parse(text.as_bytes(), "s", &address).unwrap().address(),
+                test_key().address()
+            );
         }
     }
 

@@ -64,15 +64,27 @@ mod tests {
     use super::*;
 
     fn patch(current: &str, state: AttemptState) -> Option<Value> {
-        mirror(current, state, None, Some("words"), "2026-01-02T03:04:05Z".parse().unwrap())
+        mirror(
+            current,
+            state,
+            None,
+            Some("words"),
+            "2026-01-02T03:04:05Z".parse().unwrap(),
+        )
     }
 
     #[test]
     fn each_state_has_its_phase() {
         insta::assert_yaml_snapshot!("running", patch("Pending", AttemptState::Running));
         insta::assert_yaml_snapshot!("lost", patch("Running", AttemptState::Lost));
-        assert_eq!(patch("Pending", AttemptState::Completed).unwrap()["status"]["phase"], "Succeeded");
-        assert_eq!(patch("Running", AttemptState::Failed).unwrap()["status"]["phase"], "Failed");
+        assert_eq!(
+            patch("Pending", AttemptState::Completed).unwrap()["status"]["phase"],
+            "Succeeded"
+        );
+        assert_eq!(
+            patch("Running", AttemptState::Failed).unwrap()["status"]["phase"],
+            "Failed"
+        );
     }
 
     #[test]
@@ -84,7 +96,12 @@ mod tests {
 
     #[test]
     fn an_ended_pod_stays_ended() {
-        for state in [AttemptState::Running, AttemptState::Failed, AttemptState::Completed, AttemptState::Lost] {
+        for state in [
+            AttemptState::Running,
+            AttemptState::Failed,
+            AttemptState::Completed,
+            AttemptState::Lost,
+        ] {
             assert_eq!(patch("Succeeded", state), None, "{state:?}");
             assert_eq!(patch("Failed", state), None, "{state:?}");
         }

@@ -28,7 +28,10 @@ pub fn same_attempt_pod(ours: &Pod, found: &Pod) -> bool {
 /// UID of the object that controls this pod.
 pub fn controller_uid(pod: &Pod) -> Option<&str> {
     let owners = pod.metadata.owner_references.as_deref().unwrap_or_default();
-    owners.iter().find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.as_str())
+    owners
+        .iter()
+        .find(|owner| owner.controller == Some(true))
+        .map(|owner| owner.uid.as_str())
 }
 
 fn same_spec(ours: Option<&PodSpec>, found: Option<&PodSpec>) -> bool {
@@ -36,16 +39,18 @@ fn same_spec(ours: Option<&PodSpec>, found: Option<&PodSpec>) -> bool {
     let (Some(Value::Object(ours)), Some(Value::Object(found))) = (as_object(ours), as_object(found)) else {
         return false;
     };
-    let no_stranger = found.keys().all(|key| ours.contains_key(key) || ADDED_FIELDS.contains(&key.as_str()));
+    let no_stranger = found
+        .keys()
+        .all(|key| ours.contains_key(key) || ADDED_FIELDS.contains(&key.as_str()));
     no_stranger && covers(&Value::Object(found), &Value::Object(ours))
 }
 
 /// Whether `found` holds everything that `ours` holds; objects may hold more, lists may not.
 fn covers(found: &Value, ours: &Value) -> bool {
     match (found, ours) {
-        (Value::Object(found), Value::Object(ours)) => {
-            ours.iter().all(|(key, value)| found.get(key).is_some_and(|found| covers(found, value)))
-        }
+        (Value::Object(found), Value::Object(ours)) => ours
+            .iter()
+            .all(|(key, value)| found.get(key).is_some_and(|found| covers(found, value))),
         (Value::Array(found), Value::Array(ours)) => {
             found.len() == ours.len() && found.iter().zip(ours).all(|(found, ours)| covers(found, ours))
         }

@@ -45,15 +45,24 @@ fn plan_files_travel_in_owned_secrets() {
     };
     let secret = split_secret(&job(), &plan).unwrap();
     assert_eq!(secret.metadata.name.as_deref(), Some("embed-split"));
-    assert_eq!(secret.metadata.owner_references.unwrap()[0].uid, job().metadata.uid.unwrap());
+    assert_eq!(
+        secret.metadata.owner_references.unwrap()[0].uid,
+        job().metadata.uid.unwrap()
+    );
     let file: SplitPlan = serde_json::from_slice(&secret.data.unwrap()["plan.json"].0).unwrap();
     assert_eq!(file, plan);
     let publish = PublishPlan {
         output_uri: "s3://out/".to_owned(),
-        shards: vec![PublishedShard { url: "http://get".to_owned(), digest: "sha256:0".to_owned() }],
+        shards: vec![PublishedShard {
+            url: "http://get".to_owned(),
+            digest: "sha256:0".to_owned(),
+        }],
         report_url: "http://put".to_owned(),
     };
-    assert_eq!(publish_secret(&job(), &publish).unwrap().metadata.name.as_deref(), Some("embed-publish"));
+    assert_eq!(
+        publish_secret(&job(), &publish).unwrap().metadata.name.as_deref(),
+        Some("embed-publish")
+    );
 }
 
 #[test]
@@ -108,7 +117,10 @@ fn stored() -> serde_json::Value {
 }
 
 fn adopted(found: serde_json::Value) -> bool {
-    same_attempt_pod(&attempt_pod(&job(), 3, &attempt()).unwrap(), &serde_json::from_value(found).unwrap())
+    same_attempt_pod(
+        &attempt_pod(&job(), 3, &attempt()).unwrap(),
+        &serde_json::from_value(found).unwrap(),
+    )
 }
 
 #[test]
@@ -121,20 +133,32 @@ fn a_pod_that_merely_bears_our_name_is_not() {
     type Change = fn(&mut serde_json::Value);
     let changes: [(&str, Change); 9] = [
         ("no owner", |pod| pod["metadata"]["ownerReferences"] = json!([])),
-        ("owner is no controller", |pod| pod["metadata"]["ownerReferences"][0]["controller"] = json!(false)),
-        ("another job", |pod| pod["metadata"]["ownerReferences"][0]["uid"] = json!("other")),
-        ("being deleted", |pod| pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z")),
-        ("more GPUs", |pod| pod["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] = json!("4")),
+        ("owner is no controller", |pod| {
+            pod["metadata"]["ownerReferences"][0]["controller"] = json!(false)
+        }),
+        ("another job", |pod| {
+            pod["metadata"]["ownerReferences"][0]["uid"] = json!("other")
+        }),
+        ("being deleted", |pod| {
+            pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z")
+        }),
+        ("more GPUs", |pod| {
+            pod["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] = json!("4")
+        }),
         ("a second container", |pod| {
             let container = pod["spec"]["containers"][0].clone();
             pod["spec"]["containers"].as_array_mut().unwrap().push(container);
         }),
-        ("an init container", |pod| pod["spec"]["initContainers"] = json!([{"name": "x", "image": "y"}])),
+        ("an init container", |pod| {
+            pod["spec"]["initContainers"] = json!([{"name": "x", "image": "y"}])
+        }),
         ("other candidates", |pod| {
             let terms = "/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms";
             pod.pointer_mut(terms).unwrap().as_array_mut().unwrap().pop();
         }),
-        ("another scheduler", |pod| pod["spec"]["schedulerName"] = json!("default-scheduler")),
+        ("another scheduler", |pod| {
+            pod["spec"]["schedulerName"] = json!("default-scheduler")
+        }),
     ];
     for (name, change) in changes {
         let mut pod = stored();

@@ -9,14 +9,22 @@ struct PlainSigner;
 #[async_trait::async_trait]
 impl Signer for PlainSigner {
     async fn signed_url(&self, method: Method, path: &Path, expires_in: Duration) -> object_store::Result<Url> {
-        let text = format!("http://store.test:9000/{path}?method={method}&seconds={}", expires_in.as_secs());
+        let text = format!(
+            "http://store.test:9000/{path}?method={method}&seconds={}",
+            expires_in.as_secs()
+        );
         Ok(text.parse().unwrap())
     }
 }
 
 pub(crate) fn memory_store() -> HubStore {
     let prefix = Path::from("prefix");
-    HubStore::new(Arc::new(InMemory::new()), Arc::new(PlainSigner), prefix, "store.test:9000".to_owned())
+    HubStore::new(
+        Arc::new(InMemory::new()),
+        Arc::new(PlainSigner),
+        prefix,
+        "store.test:9000".to_owned(),
+    )
 }
 
 /// A store that nobody answers for.
@@ -28,7 +36,10 @@ pub(crate) fn dead_store() -> HubStore {
         .with_allow_http(true)
         .with_access_key_id("id")
         .with_secret_access_key("secret")
-        .with_retry(object_store::RetryConfig { max_retries: 0, ..Default::default() })
+        .with_retry(object_store::RetryConfig {
+            max_retries: 0,
+            ..Default::default()
+        })
         .build()
         .unwrap();
     let s3 = Arc::new(s3);
@@ -44,15 +55,28 @@ async fn what_is_put_is_got() {
 
 #[tokio::test]
 async fn not_there_and_cannot_ask_are_told_apart() {
-    assert!(matches!(memory_store().get("nothing", 10).await, Err(StoreError::NotFound { .. })));
-    assert!(matches!(dead_store().get("nothing", 10).await, Err(StoreError::Unavailable { .. })));
+    assert!(matches!(
+        memory_store().get("nothing", 10).await,
+        Err(StoreError::NotFound { .. })
+    ));
+    assert!(matches!(
+        dead_store().get("nothing", 10).await,
+        Err(StoreError::Unavailable { .. })
+    ));
 }
 
 #[tokio::test]
 async fn a_stranger_cannot_fill_our_memory() {
     let store = memory_store();
     store.put("big", vec![0; 11]).await.unwrap();
-    assert!(matches!(store.get("big", 10).await, Err(StoreError::TooLarge { bytes: 11, limit: 10, .. })));
+    assert!(matches!(
+        store.get("big", 10).await,
+        Err(StoreError::TooLarge {
+            bytes: 11,
+            limit: 10,
+            ..
+        })
+    ));
 }
 
 #[tokio::test]
@@ -73,15 +97,24 @@ async fn a_job_is_deleted_without_its_neighbours() {
 async fn presigned_urls_carry_prefix_method_and_a_bounded_life() {
     let store = memory_store();
     let get = store.presign_get("jobs/u/x", Duration::from_secs(60)).await.unwrap();
-    assert_eq!(get.as_str(), "http://store.test:9000/prefix/jobs/u/x?method=GET&seconds=60");
+    assert_eq!(
+        get.as_str(),
+        "http://store.test:9000/prefix/jobs/u/x?method=GET&seconds=60"
+    );
     let put = store.presign_put("jobs/u/x", Duration::MAX).await.unwrap();
-    assert_eq!(put.as_str(), "http://store.test:9000/prefix/jobs/u/x?method=PUT&seconds=604800");
+    assert_eq!(
+        put.as_str(),
+        "http://store.test:9000/prefix/jobs/u/x?method=PUT&seconds=604800"
+    );
 }
 
 #[tokio::test]
 async fn the_real_signer_signs_without_asking_anybody() {
     let url = dead_store().presign_put("a/b", Duration::from_secs(60)).await.unwrap();
-    assert!(url.as_str().starts_with("http://127.0.0.1:9/spillway/a/b?X-Amz-"), "{url}");
+    assert!(
+        url.as_str().starts_with("http://127.0.0.1:9/spillway/a/b?X-Amz-"),
+        "{url}"
+    );
 }
 
 #[test]
@@ -98,7 +131,13 @@ fn urls_name_bucket_and_prefix() {
 fn the_endpoint_is_the_only_egress() {
     let builder = AmazonS3Builder::new().with_region("eu-west-1");
     assert_eq!(endpoint_of(&builder).as_deref(), Some("s3.eu-west-1.amazonaws.com:443"));
-    for (endpoint, egress) in [("http://store:30900", "store:30900"), ("https://store.example/", "store.example:443")] {
-        assert_eq!(endpoint_of(&builder.clone().with_endpoint(endpoint)).as_deref(), Some(egress));
+    for (endpoint, egress) in [
+        ("http://store:30900", "store:30900"),
+        ("https://store.example/", "store.example:443"),
+    ] {
+        assert_eq!(
+            endpoint_of(&builder.clone().with_endpoint(endpoint)).as_deref(),
+            Some(egress)
+        );
     }
 }

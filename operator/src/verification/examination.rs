@@ -36,10 +36,23 @@ pub enum Examined {
 
 /// Holds the receipt of a completed attempt against order, input, times, key, and the results object in the hub store.
 pub async fn examine(store: &HubStore, place: &ChainPlace, examination: Examination<'_>) -> Examined {
-    let Examination { job_uid, shard, attempt, .. } = examination;
-    let results = store.get(&keys::attempt_results(job_uid, shard.index, attempt.number), RESULTS_LIMIT).await;
+    let Examination {
+        job_uid,
+        shard,
+        attempt,
+        ..
+    } = examination;
+    let results = store
+        .get(
+            &keys::attempt_results(job_uid, shard.index, attempt.number),
+            RESULTS_LIMIT,
+        )
+        .await;
     let results = match results {
-        Ok(results) => StoredResults { digest: digest(&results), bytes: results.len() as u64 },
+        Ok(results) => StoredResults {
+            digest: digest(&results),
+            bytes: results.len() as u64,
+        },
         Err(error @ StoreError::NotFound { .. }) => return invalid("ResultsMissing", error.to_string()),
         Err(error @ StoreError::TooLarge { .. }) => return invalid("ResultsTooLarge", error.to_string()),
         Err(error) => return unknown(job_uid, shard.index, &error.to_string()),
@@ -55,7 +68,10 @@ struct StoredResults {
 }
 
 fn invalid(reason: &str, message: String) -> Examined {
-    Examined::Invalid { reason: reason.to_owned(), message }
+    Examined::Invalid {
+        reason: reason.to_owned(),
+        message,
+    }
 }
 
 fn unknown(job_uid: &str, shard: u32, why: &str) -> Examined {
@@ -65,7 +81,11 @@ fn unknown(job_uid: &str, shard: u32, why: &str) -> Examined {
 
 fn judge(place: &ChainPlace, examination: Examination<'_>, results: &StoredResults) -> Examined {
     let Some(signer) = examination.receipt_signer.and_then(|text| text.parse().ok()) else {
-        return unknown(examination.job_uid, examination.shard.index, "the provider's receipt key is not known");
+        return unknown(
+            examination.job_uid,
+            examination.shard.index,
+            "the provider's receipt key is not known",
+        );
     };
     let Some(claimed) = examination.attempt.receipt.as_ref() else {
         return invalid("ReceiptMissing", "the attempt completed without a receipt".to_owned());
@@ -91,13 +111,22 @@ fn judge(place: &ChainPlace, examination: Examination<'_>, results: &StoredResul
 fn counts(claimed: &Receipt, shard: &ShardStatus, results: &StoredResults) -> Result<(), Rejection> {
     let reject = |field, message| Err(Rejection { field, message });
     if claimed.requests != u64::from(shard.requests) {
-        return reject("receipt.requests", format!("is {}, the shard has {}", claimed.requests, shard.requests));
+        return reject(
+            "receipt.requests",
+            format!("is {}, the shard has {}", claimed.requests, shard.requests),
+        );
     }
     if claimed.failed_requests > claimed.requests {
-        return reject("receipt.failedRequests", format!("is {} of {}", claimed.failed_requests, claimed.requests));
+        return reject(
+            "receipt.failedRequests",
+            format!("is {} of {}", claimed.failed_requests, claimed.requests),
+        );
     }
     if claimed.output_bytes != results.bytes {
-        return reject("receipt.outputBytes", format!("is {}, stored are {}", claimed.output_bytes, results.bytes));
+        return reject(
+            "receipt.outputBytes",
+            format!("is {}, stored are {}", claimed.output_bytes, results.bytes),
+        );
     }
     Ok(())
 }
@@ -109,12 +138,24 @@ fn check_receipt(
     claimed: &Receipt,
     results: &StoredResults,
 ) -> Result<receipt::Accepted, Rejection> {
-    let Examination { job_uid, status, gpus, shard, attempt, .. } = examination;
+    let Examination {
+        job_uid,
+        status,
+        gpus,
+        shard,
+        attempt,
+        ..
+    } = examination;
     let malformed = |ConversionError { field, message }| Rejection { field, message };
     let order = order_of(job_uid, status, shard.index, attempt).map_err(malformed)?;
     let receipt = claimed.signed_part(order.hash()).map_err(malformed)?;
     let signature = claimed.signature_bytes().map_err(malformed)?;
-    let missing = |field| move || Rejection { field, message: "is missing or malformed".to_owned() };
+    let missing = |field| {
+        move || Rejection {
+            field,
+            message: "is missing or malformed".to_owned(),
+        }
+    };
     let evidence = Evidence {
         domain: &place.domain(),
         order: &order,

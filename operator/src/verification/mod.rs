@@ -10,7 +10,7 @@ mod record;
 mod reputation;
 
 pub use comparison::{Compared, compare};
-pub use examination::{Examined, Examination, examine};
+pub use examination::{Examination, Examined, examine};
 pub use record::{RecordError, StoredReceipt, record_accepted, record_rejected, stored_receipt};
 pub use reputation::{keep_reputation, reputation_counts};
 

@@ -62,7 +62,12 @@ pub async fn record_accepted(
 ) -> Result<(), RecordError> {
     let order = sign_order(place, key, job_uid, status, shard, attempt)?;
     let stored = StoredReceipt::of(job_uid, shard, attempt, order)?;
-    store.put(&keys::receipt(job_uid, shard, attempt.number), serde_json::to_vec(&stored)?).await?;
+    store
+        .put(
+            &keys::receipt(job_uid, shard, attempt.number),
+            serde_json::to_vec(&stored)?,
+        )
+        .await?;
     record_verdict(store, true, job_uid, shard, attempt).await
 }
 
@@ -92,7 +97,10 @@ async fn record_verdict(
 }
 
 fn missing(field: &'static str) -> ConversionError {
-    ConversionError { field, message: "is not set yet".to_owned() }
+    ConversionError {
+        field,
+        message: "is not set yet".to_owned(),
+    }
 }
 
 /// Reads the receipt of an accepted attempt.
@@ -105,7 +113,9 @@ pub async fn stored_receipt(
     shard: u32,
     attempt: u16,
 ) -> Result<StoredReceipt, RecordError> {
-    let bytes = store.get(&keys::receipt(job_uid, shard, attempt), RECEIPT_LIMIT).await?;
+    let bytes = store
+        .get(&keys::receipt(job_uid, shard, attempt), RECEIPT_LIMIT)
+        .await?;
     Ok(serde_json::from_slice(&bytes)?)
 }
 

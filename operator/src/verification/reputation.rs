@@ -56,13 +56,21 @@ async fn refresh_all(api: &Api<GpuProvider>, store: &HubStore, providers: &[GpuP
 }
 
 fn is_news(provider: &GpuProvider, counts: &ReputationFact) -> bool {
-    provider.status.as_ref().map(|status| &status.reputation).unwrap_or(&ReputationFact::default()) != counts
+    provider
+        .status
+        .as_ref()
+        .map(|status| &status.reputation)
+        .unwrap_or(&ReputationFact::default())
+        != counts
 }
 
 /// Touches no other field: the provider controller writes those.
 async fn write(api: &Api<GpuProvider>, name: &str, counts: &ReputationFact) {
     let patch = Patch::Merge(json!({ "status": { "reputation": counts } }));
-    let parameters = PatchParams { field_manager: Some(names::OPERATOR_FIELD_MANAGER.to_owned()), ..Default::default() };
+    let parameters = PatchParams {
+        field_manager: Some(names::OPERATOR_FIELD_MANAGER.to_owned()),
+        ..Default::default()
+    };
     if let Err(error) = api.patch_status(name, &parameters, &patch).await {
         tracing::warn!(%error, provider = name, "reputation cannot be written now");
     }
@@ -80,9 +88,18 @@ mod tests {
         let spec: GpuProviderSpec =
             serde_json::from_value(json!({"class": "Private", "region": "eu", "payoutAddress": "0x0"})).unwrap();
         let mut provider = GpuProvider::new("a", spec);
-        let (none, some) = (ReputationFact::default(), ReputationFact { accepted: 2, rejected: 1 });
+        let (none, some) = (
+            ReputationFact::default(),
+            ReputationFact {
+                accepted: 2,
+                rejected: 1,
+            },
+        );
         assert!(!is_news(&provider, &none) && is_news(&provider, &some));
-        provider.status = Some(GpuProviderStatus { reputation: some.clone(), ..GpuProviderStatus::default() });
+        provider.status = Some(GpuProviderStatus {
+            reputation: some.clone(),
+            ..GpuProviderStatus::default()
+        });
         assert!(is_news(&provider, &none) && !is_news(&provider, &some));
     }
 }

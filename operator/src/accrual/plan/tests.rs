@@ -6,7 +6,10 @@ use spillway_core::batch::entry_parts;
 
 use super::*;
 
-const LIMITS: BatchLimits = BatchLimits { leaves: 4, oldest: SignedDuration::from_secs(10) };
+const LIMITS: BatchLimits = BatchLimits {
+    leaves: 4,
+    oldest: SignedDuration::from_secs(10),
+};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -24,12 +27,22 @@ fn payable(shard: u32, kind: u8, amount: u128, since: i64) -> Payable {
         order: B256::repeat_byte(2),
         receipt: B256::repeat_byte(3),
     };
-    Payable { id: AttemptId::of(&leaf), job_uid: "u".to_owned(), leaf, since: at(since) }
+    Payable {
+        id: AttemptId::of(&leaf),
+        job_uid: "u".to_owned(),
+        leaf,
+        since: at(since),
+    }
 }
 
 fn newest(recorded: bool, leaves: impl IntoIterator<Item = AttemptId>) -> Option<OpenSettlement> {
     let leaves = leaves.into_iter().collect();
-    Some(OpenSettlement { sequence: 7, header_hash: B256::repeat_byte(9), recorded, leaves })
+    Some(OpenSettlement {
+        sequence: 7,
+        header_hash: B256::repeat_byte(9),
+        recorded,
+        leaves,
+    })
 }
 
 fn next(newest: Option<OpenSettlement>, payable: Vec<Payable>, now: i64) -> Plan {
@@ -41,25 +54,56 @@ fn a_batch_is_sealed_when_full_or_old() {
     assert_eq!(next(None, vec![], 100), Plan::Idle);
     assert_eq!(next(None, vec![payable(0, 0, 1, 95)], 100), Plan::Gather { leaves: 1 });
     let old = payable(0, 0, 1, 90);
-    assert_eq!(next(None, vec![old.clone()], 100), Plan::Seal { sequence: 1, previous: B256::ZERO, batch: vec![old] });
-    let many: Vec<_> = (0..5).map(|shard| payable(shard, 0, 1, 100 - i64::from(shard))).collect();
-    let Plan::Seal { batch, .. } = next(None, many, 100) else { panic!("full") };
-    assert_eq!(batch.iter().map(|payable| payable.id.shard).collect::<Vec<_>>(), [4, 3, 2, 1], "the oldest go first");
+    assert_eq!(
+        next(None, vec![old.clone()], 100),
+        Plan::Seal {
+            sequence: 1,
+            previous: B256::ZERO,
+            batch: vec![old]
+        }
+    );
+    let many: Vec<_> = (0..5)
+        .map(|shard| payable(shard, 0, 1, 100 - i64::from(shard)))
+        .collect();
+    let Plan::Seal { batch, .. } = next(None, many, 100) else {
+        panic!("full")
+    };
+    assert_eq!(
+        batch.iter().map(|payable| payable.id.shard).collect::<Vec<_>>(),
+        [4, 3, 2, 1],
+        "the oldest go first"
+    );
 }
 
 #[test]
 fn the_chain_of_headers_goes_on() {
     let plan = next(newest(true, []), vec![payable(0, 0, 1, 0)], 100);
-    assert!(matches!(plan, Plan::Seal { sequence: 8, previous, .. } if previous == B256::repeat_byte(9)), "{plan}");
+    assert!(
+        matches!(plan, Plan::Seal { sequence: 8, previous, .. } if previous == B256::repeat_byte(9)),
+        "{plan}"
+    );
 }
 
 #[test]
 fn nothing_is_sealed_before_the_last_one_is_recorded() {
     let (sealed, other) = (payable(0, 0, 1, 0), payable(1, 0, 1, 0));
     let unmarked = next(newest(false, [sealed.id]), vec![sealed.clone(), other.clone()], 100);
-    assert_eq!(unmarked, Plan::AwaitMarks { sequence: 7, unmarked: 1 });
-    assert_eq!(next(newest(false, [sealed.id]), vec![other], 100), Plan::MarkRecorded { sequence: 7 });
-    assert_eq!(next(newest(false, [sealed.id]), vec![], 100), Plan::MarkRecorded { sequence: 7 }, "the job is gone");
+    assert_eq!(
+        unmarked,
+        Plan::AwaitMarks {
+            sequence: 7,
+            unmarked: 1
+        }
+    );
+    assert_eq!(
+        next(newest(false, [sealed.id]), vec![other], 100),
+        Plan::MarkRecorded { sequence: 7 }
+    );
+    assert_eq!(
+        next(newest(false, [sealed.id]), vec![], 100),
+        Plan::MarkRecorded { sequence: 7 },
+        "the job is gone"
+    );
 }
 
 /// API server, store and jobs; sealers read and write it in single steps and may stop between any two.
@@ -90,14 +134,22 @@ impl World {
     }
 
     fn payable(&self) -> Vec<Payable> {
-        self.owed.values().filter(|(_, mark)| mark.is_none()).map(|(payable, _)| payable.clone()).collect()
+        self.owed
+            .values()
+            .filter(|(_, mark)| mark.is_none())
+            .map(|(payable, _)| payable.clone())
+            .collect()
     }
 
     /// The job controller: marks one attempt that the newest settlements pay.
     fn mark_one(&mut self, pick: usize) {
-        let marks: Vec<(AttemptId, u64)> = self.settlements.iter().zip(1..).flat_map(|((leaves, _), sequence)| {
-            leaves.iter().map(move |leaf| (AttemptId::of(leaf), sequence))
-        }).filter(|(id, _)| self.owed.get(id).is_some_and(|(_, mark)| mark.is_none())).collect();
+        let marks: Vec<(AttemptId, u64)> = self
+            .settlements
+            .iter()
+            .zip(1..)
+            .flat_map(|((leaves, _), sequence)| leaves.iter().map(move |leaf| (AttemptId::of(leaf), sequence)))
+            .filter(|(id, _)| self.owed.get(id).is_some_and(|(_, mark)| mark.is_none()))
+            .collect();
         if let Some((id, sequence)) = marks.get(pick % marks.len().max(1))
             && let Some((_, mark)) = self.owed.get_mut(id)
         {
@@ -109,7 +161,8 @@ impl World {
         match plan {
             // A name that exists is refused.
             Plan::Seal { sequence, batch, .. } if sequence == self.settlements.len() as u64 + 1 => {
-                self.settlements.push((batch.into_iter().map(|payable| payable.leaf).collect(), false));
+                self.settlements
+                    .push((batch.into_iter().map(|payable| payable.leaf).collect(), false));
             }
             Plan::MarkRecorded { sequence } => {
                 self.settlements[usize::try_from(sequence).unwrap() - 1].1 = true;
@@ -122,7 +175,10 @@ impl World {
         *sealer = match std::mem::take(sealer) {
             Sealer::Resting => Sealer::ReadSettlements(self.newest()),
             Sealer::ReadSettlements(newest) => {
-                let observed = Observed { newest, payable: self.payable() };
+                let observed = Observed {
+                    newest,
+                    payable: self.payable(),
+                };
                 Sealer::Decided(accrue(&observed, &LIMITS, at(now)))
             }
             Sealer::Decided(plan) => {

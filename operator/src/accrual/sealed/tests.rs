@@ -23,46 +23,104 @@ fn accepted(number: u16, kind: AttemptKind) -> AttemptStatus {
 }
 
 fn job(attempts: Vec<AttemptStatus>) -> InferenceJob {
-    let shard = ShardStatus { state: ShardState::Accepted, attempts, ..shard() };
+    let shard = ShardStatus {
+        state: ShardState::Accepted,
+        attempts,
+        ..shard()
+    };
     let mut job = crate::pods::tests::job();
     job.metadata.uid = Some(JOB.to_owned());
-    job.status = Some(spillway_crds::InferenceJobStatus { shards: vec![shard], ..status() });
+    job.status = Some(spillway_crds::InferenceJobStatus {
+        shards: vec![shard],
+        ..status()
+    });
     job
 }
 
 fn numbers(attempts: Vec<AttemptStatus>) -> Vec<u16> {
-    payables(&job(attempts)).into_iter().map(|payable| payable.id.attempt).collect()
+    payables(&job(attempts))
+        .into_iter()
+        .map(|payable| payable.id.attempt)
+        .collect()
 }
 
 #[test]
 fn work_and_check_are_owed() {
-    assert_eq!(numbers(vec![accepted(0, AttemptKind::Work), accepted(1, AttemptKind::Check)]), [0, 1]);
+    assert_eq!(
+        numbers(vec![accepted(0, AttemptKind::Work), accepted(1, AttemptKind::Check)]),
+        [0, 1]
+    );
 }
 
 #[test]
 fn what_is_not_accepted_not_complete_free_or_sealed_is_not_owed() {
     let rejected = |attempt: AttemptStatus| {
-        let verdict = attempt.verdict.map(|verdict| Verdict { accepted: false, ..verdict });
+        let verdict = attempt.verdict.map(|verdict| Verdict {
+            accepted: false,
+            ..verdict
+        });
         AttemptStatus { verdict, ..attempt }
     };
     let work = || accepted(0, AttemptKind::Work);
     assert!(numbers(vec![rejected(work())]).is_empty());
-    assert!(numbers(vec![AttemptStatus { verdict: None, ..work() }]).is_empty());
-    assert!(numbers(vec![AttemptStatus { state: AttemptState::Lost, ..work() }]).is_empty());
-    assert!(numbers(vec![AttemptStatus { amount_micro: Some(0), ..work() }]).is_empty());
-    assert!(numbers(vec![AttemptStatus { settlement: Some(1), ..work() }]).is_empty());
-    assert!(numbers(vec![AttemptStatus { receipt: None, ..work() }]).is_empty());
+    assert!(
+        numbers(vec![AttemptStatus {
+            verdict: None,
+            ..work()
+        }])
+        .is_empty()
+    );
+    assert!(
+        numbers(vec![AttemptStatus {
+            state: AttemptState::Lost,
+            ..work()
+        }])
+        .is_empty()
+    );
+    assert!(
+        numbers(vec![AttemptStatus {
+            amount_micro: Some(0),
+            ..work()
+        }])
+        .is_empty()
+    );
+    assert!(
+        numbers(vec![AttemptStatus {
+            settlement: Some(1),
+            ..work()
+        }])
+        .is_empty()
+    );
+    assert!(
+        numbers(vec![AttemptStatus {
+            receipt: None,
+            ..work()
+        }])
+        .is_empty()
+    );
 }
 
 #[test]
 fn one_kind_of_a_shard_is_never_owed_twice() {
     let (first, second) = (accepted(0, AttemptKind::Work), accepted(1, AttemptKind::Work));
     assert_eq!(numbers(vec![first.clone(), second.clone()]), [0]);
-    assert!(numbers(vec![AttemptStatus { settlement: Some(1), ..first }, second]).is_empty());
+    assert!(
+        numbers(vec![
+            AttemptStatus {
+                settlement: Some(1),
+                ..first
+            },
+            second
+        ])
+        .is_empty()
+    );
 }
 
 fn settlement(attempts: Vec<AttemptStatus>) -> (Settlement, Vec<u8>) {
-    let leaves = payables(&job(attempts)).into_iter().map(|payable| payable.leaf).collect();
+    let leaves = payables(&job(attempts))
+        .into_iter()
+        .map(|payable| payable.leaf)
+        .collect();
     let sealed = seal(place().chain_id, place().contract, 1, B256::ZERO, leaves).unwrap();
     let key = crate::keys::settlement(&sealed.header.dataHash.to_string());
     let spec = spillway_crds::SettlementSpec::from_sealed(1, Address::ZERO, &sealed, key).unwrap();

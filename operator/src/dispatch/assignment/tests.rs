@@ -11,11 +11,17 @@ use crate::store::tests::memory_store;
 use crate::verification::test_facts::{attempt, place, shard, status};
 
 fn bound_attempt() -> AttemptStatus {
-    AttemptStatus { node: Some("spillway-a-gpu0".to_owned()), ..attempt() }
+    AttemptStatus {
+        node: Some("spillway-a-gpu0".to_owned()),
+        ..attempt()
+    }
 }
 
 fn job() -> InferenceJob {
-    InferenceJob { status: Some(status()), ..crate::pods::tests::job() }
+    InferenceJob {
+        status: Some(status()),
+        ..crate::pods::tests::job()
+    }
 }
 
 fn provider(sealing_key: &SecretKey) -> GpuProvider {
@@ -36,13 +42,29 @@ fn provider(sealing_key: &SecretKey) -> GpuProvider {
         hosts: vec![host],
         ..GpuProviderStatus::default()
     };
-    GpuProvider { status: Some(status), ..GpuProvider::new("a", spec) }
+    GpuProvider {
+        status: Some(status),
+        ..GpuProvider::new("a", spec)
+    }
 }
 
 async fn built(provider: &GpuProvider, attempt: &AttemptStatus) -> Result<WorkAssignment, DispatchError> {
-    let handover = Handover { job: &job(), shard: &shard(), attempt, provider };
+    let handover = Handover {
+        job: &job(),
+        shard: &shard(),
+        attempt,
+        provider,
+    };
     let now = Timestamp::from_second(1_899_999_000).unwrap();
-    build_assignment(&memory_store(), &place(), &test_key(), handover, now, &mut StdRng::seed_from_u64(1)).await
+    build_assignment(
+        &memory_store(),
+        &place(),
+        &test_key(),
+        handover,
+        now,
+        &mut StdRng::seed_from_u64(1),
+    )
+    .await
 }
 
 fn secret() -> SecretKey {
@@ -52,7 +74,10 @@ fn secret() -> SecretKey {
 #[tokio::test]
 async fn golden_assignment() {
     let mut assignment = built(&provider(&secret()), &bound_attempt()).await.unwrap();
-    let SealedPayload { encapsulated_key, ciphertext } = &mut assignment.spec.sealed;
+    let SealedPayload {
+        encapsulated_key,
+        ciphertext,
+    } = &mut assignment.spec.sealed;
     for text in [encapsulated_key, ciphertext, &mut assignment.spec.order.signature] {
         assert!(!text.is_empty());
         *text = "bytes".to_owned();
@@ -64,7 +89,10 @@ async fn golden_assignment() {
 async fn the_provider_accepts_the_order_and_opens_the_urls() {
     let secret = secret();
     let spec = built(&provider(&secret), &bound_attempt()).await.unwrap().spec;
-    let order = spec.order.order(&spec.job.uid, spec.shard, spec.attempt, spec.kind).unwrap();
+    let order = spec
+        .order
+        .order(&spec.job.uid, spec.shard, spec.attempt, spec.kind)
+        .unwrap();
     let acceptance = Acceptance {
         domain: &place().domain(),
         signers: &[test_key().address()],
@@ -91,21 +119,42 @@ async fn the_provider_accepts_the_order_and_opens_the_urls() {
     };
     let urls: SealedUrls = serde_json::from_slice(&sealing::open(&secret, &context, &sealed).unwrap()).unwrap();
     let uid = &spec.job.uid;
-    assert_eq!(urls.input, format!("http://store.test:9000/prefix/jobs/{uid}/shards/00003/input.jsonl?method=GET&seconds=87400"));
-    assert_eq!(urls.output, format!("http://store.test:9000/prefix/jobs/{uid}/shards/00003/2/results.jsonl?method=PUT&seconds=87400"));
+    assert_eq!(
+        urls.input,
+        format!("http://store.test:9000/prefix/jobs/{uid}/shards/00003/input.jsonl?method=GET&seconds=87400")
+    );
+    assert_eq!(
+        urls.output,
+        format!("http://store.test:9000/prefix/jobs/{uid}/shards/00003/2/results.jsonl?method=PUT&seconds=87400")
+    );
 }
 
 #[tokio::test]
 async fn nothing_is_handed_to_a_host_that_is_gone() {
-    let elsewhere = AttemptStatus { node: Some("spillway-a-gpu9".to_owned()), ..bound_attempt() };
-    assert!(matches!(built(&provider(&secret()), &elsewhere).await, Err(DispatchError::HostGone(_))));
+    let elsewhere = AttemptStatus {
+        node: Some("spillway-a-gpu9".to_owned()),
+        ..bound_attempt()
+    };
+    assert!(matches!(
+        built(&provider(&secret()), &elsewhere).await,
+        Err(DispatchError::HostGone(_))
+    ));
 }
 
 #[tokio::test]
 async fn nothing_is_handed_over_without_terms_or_sealing_key() {
-    let unpriced = AttemptStatus { unit_price_micro: None, ..bound_attempt() };
-    assert!(matches!(built(&provider(&secret()), &unpriced).await, Err(DispatchError::Terms(_))));
+    let unpriced = AttemptStatus {
+        unit_price_micro: None,
+        ..bound_attempt()
+    };
+    assert!(matches!(
+        built(&provider(&secret()), &unpriced).await,
+        Err(DispatchError::Terms(_))
+    ));
     let mut silent = provider(&secret());
     silent.status.as_mut().unwrap().sealing_key = None;
-    assert!(matches!(built(&silent, &bound_attempt()).await, Err(DispatchError::NoSealingKey(_))));
+    assert!(matches!(
+        built(&silent, &bound_attempt()).await,
+        Err(DispatchError::NoSealingKey(_))
+    ));
 }

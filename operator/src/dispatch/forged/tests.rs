@@ -27,11 +27,22 @@ fn job_with(attempts: Vec<AttemptStatus>) -> InferenceJob {
         attempts,
         accepted_attempt: None,
     };
-    InferenceJob { status: Some(InferenceJobStatus { shards: vec![shard], ..Default::default() }), ..job() }
+    InferenceJob {
+        status: Some(InferenceJobStatus {
+            shards: vec![shard],
+            ..Default::default()
+        }),
+        ..job()
+    }
 }
 
 fn attempt(state: AttemptState, pod_uid: Option<&str>) -> AttemptStatus {
-    AttemptStatus { number: 1, state, pod_uid: pod_uid.map(str::to_owned), ..AttemptStatus::default() }
+    AttemptStatus {
+        number: 1,
+        state,
+        pod_uid: pod_uid.map(str::to_owned),
+        ..AttemptStatus::default()
+    }
 }
 
 fn expected(pod: &SlimPod, job: Option<&InferenceJob>) -> bool {
@@ -41,10 +52,22 @@ fn expected(pod: &SlimPod, job: Option<&InferenceJob>) -> bool {
 #[test]
 fn only_the_pod_of_a_written_attempt_is_expected() {
     let ours = pod("u", true);
-    assert!(expected(&ours, Some(&job_with(vec![attempt(AttemptState::Expected, None)]))));
-    assert!(expected(&ours, Some(&job_with(vec![attempt(AttemptState::Failed, Some("u"))]))));
-    assert!(!expected(&ours, Some(&job_with(vec![attempt(AttemptState::Running, Some("other"))]))));
-    assert!(!expected(&ours, Some(&job_with(vec![attempt(AttemptState::Cancelled, None)]))));
+    assert!(expected(
+        &ours,
+        Some(&job_with(vec![attempt(AttemptState::Expected, None)]))
+    ));
+    assert!(expected(
+        &ours,
+        Some(&job_with(vec![attempt(AttemptState::Failed, Some("u"))]))
+    ));
+    assert!(!expected(
+        &ours,
+        Some(&job_with(vec![attempt(AttemptState::Running, Some("other"))]))
+    ));
+    assert!(!expected(
+        &ours,
+        Some(&job_with(vec![attempt(AttemptState::Cancelled, None)]))
+    ));
     assert!(!expected(&ours, Some(&job_with(vec![]))));
     assert!(!expected(&ours, Some(&job())), "a job without status asked for nothing");
     assert!(!expected(&ours, None), "no such job");
@@ -57,7 +80,10 @@ fn a_namesake_of_the_job_does_not_help() {
     assert!(!expected(&pod("u", true), Some(&namesake)));
     let mut orphan = pod("u", true);
     orphan.metadata.owner_references = None;
-    assert!(!expected(&orphan, Some(&job_with(vec![attempt(AttemptState::Expected, None)]))));
+    assert!(!expected(
+        &orphan,
+        Some(&job_with(vec![attempt(AttemptState::Expected, None)]))
+    ));
 }
 
 #[test]

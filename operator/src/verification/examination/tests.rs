@@ -10,7 +10,10 @@ pub(crate) const JOB: &str = "7c0f2f3e-0000-4000-8000-000000000001";
 const RESULTS: &[u8] = b"{\"custom_id\":\"0\"}\n";
 
 pub(crate) fn place() -> ChainPlace {
-    ChainPlace { chain_id: 31337, contract: alloy_primitives::Address::repeat_byte(0xcc) }
+    ChainPlace {
+        chain_id: 31337,
+        contract: alloy_primitives::Address::repeat_byte(0xcc),
+    }
 }
 
 fn receipt_key() -> PrivateKeySigner {
@@ -40,7 +43,13 @@ pub(crate) fn attempt() -> AttemptStatus {
 
 pub(crate) fn status() -> InferenceJobStatus {
     let address = alloy_primitives::Address::repeat_byte(0xbb).to_string();
-    InferenceJobStatus { payer: Some(Payer { spend_policy: "p".to_owned(), address }), ..Default::default() }
+    InferenceJobStatus {
+        payer: Some(Payer {
+            spend_policy: "p".to_owned(),
+            address,
+        }),
+        ..Default::default()
+    }
 }
 
 pub(crate) fn shard() -> ShardStatus {
@@ -74,20 +83,35 @@ pub(crate) fn honest_receipt() -> Receipt {
 /// Signs a receipt as the provider's agent would.
 pub(crate) fn signed(mut receipt: Receipt, attempt: &AttemptStatus) -> Receipt {
     let order = order_of(JOB, &status(), shard().index, attempt).unwrap();
-    let hash = receipt.signed_part(order.hash()).unwrap().signing_hash(&place().domain());
-    receipt.signature = format!("0x{}", hex::encode(receipt_key().sign_hash_sync(&hash).unwrap().as_bytes()));
+    let hash = receipt
+        .signed_part(order.hash())
+        .unwrap()
+        .signing_hash(&place().domain());
+    receipt.signature = format!(
+        "0x{}",
+        hex::encode(receipt_key().sign_hash_sync(&hash).unwrap().as_bytes())
+    );
     receipt
 }
 
 fn completed(receipt: Receipt) -> AttemptStatus {
     let attempt = attempt();
-    AttemptStatus { receipt: Some(signed(receipt, &attempt)), ..attempt }
+    AttemptStatus {
+        receipt: Some(signed(receipt, &attempt)),
+        ..attempt
+    }
 }
 
 async fn examined_in(store: &HubStore, attempt: &AttemptStatus, signer: Option<&str>) -> Examined {
     let (status, shard) = (status(), shard());
-    let examination =
-        Examination { job_uid: JOB, status: &status, gpus: 1, shard: &shard, attempt, receipt_signer: signer };
+    let examination = Examination {
+        job_uid: JOB,
+        status: &status,
+        gpus: 1,
+        shard: &shard,
+        attempt,
+        receipt_signer: signer,
+    };
     examine(store, &place(), examination).await
 }
 
@@ -106,27 +130,86 @@ fn reason(examined: Examined) -> (String, String) {
 
 #[tokio::test]
 async fn an_honest_receipt_is_valid_and_bills_the_meter() {
-    let usage = Usage { requests: 1, prompt_tokens: 7, gpu_millis: 20_000, ..Usage::default() };
-    assert_eq!(examined(&completed(honest_receipt())).await, Examined::Valid { gpu_millis: 20_000, usage });
+    let usage = Usage {
+        requests: 1,
+        prompt_tokens: 7,
+        gpu_millis: 20_000,
+        ..Usage::default()
+    };
+    assert_eq!(
+        examined(&completed(honest_receipt())).await,
+        Examined::Valid {
+            gpu_millis: 20_000,
+            usage
+        }
+    );
 }
 
 #[tokio::test]
 async fn a_meter_that_runs_fast_is_billed_by_the_hubs_clock() {
-    let receipt = Receipt { metered_millis: 3_600_000, ..honest_receipt() };
+    let receipt = Receipt {
+        metered_millis: 3_600_000,
+        ..honest_receipt()
+    };
     // 30 s by times that are cut to seconds: 31 at most.
-    assert!(matches!(examined(&completed(receipt)).await, Examined::Valid { gpu_millis: 31_000, .. }));
+    assert!(matches!(
+        examined(&completed(receipt)).await,
+        Examined::Valid { gpu_millis: 31_000, .. }
+    ));
 }
 
 #[tokio::test]
 async fn each_lie_is_named() {
     let lies = [
-        (Receipt { requests: 2, ..honest_receipt() }, "receipt.requests"),
-        (Receipt { failed_requests: 2, ..honest_receipt() }, "receipt.failedRequests"),
-        (Receipt { output_bytes: 1, ..honest_receipt() }, "receipt.outputBytes"),
-        (Receipt { output_digest: digest(b"other"), ..honest_receipt() }, "receipt.outputDigest"),
-        (Receipt { input_digest: digest(b"other"), ..honest_receipt() }, "receipt.inputDigest"),
-        (Receipt { started: 1_800_000_026, ..honest_receipt() }, "receipt.started"),
-        (Receipt { finished: 1_900_001_000, ..honest_receipt() }, "receipt.finished"),
+        (
+            Receipt {
+                requests: 2,
+                ..honest_receipt()
+            },
+            "receipt.requests",
+        ),
+        (
+            Receipt {
+                failed_requests: 2,
+                ..honest_receipt()
+            },
+            "receipt.failedRequests",
+        ),
+        (
+            Receipt {
+                output_bytes: 1,
+                ..honest_receipt()
+            },
+            "receipt.outputBytes",
+        ),
+        (
+            Receipt {
+                output_digest: digest(b"other"),
+                ..honest_receipt()
+            },
+            "receipt.outputDigest",
+        ),
+        (
+            Receipt {
+                input_digest: digest(b"other"),
+                ..honest_receipt()
+            },
+            "receipt.inputDigest",
+        ),
+        (
+            Receipt {
+                started: 1_800_000_026,
+                ..honest_receipt()
+            },
+            "receipt.started",
+        ),
+        (
+            Receipt {
+                finished: 1_900_001_000,
+                ..honest_receipt()
+            },
+            "receipt.finished",
+        ),
     ];
     for (receipt, field) in lies {
         let (reason, message) = reason(examined(&completed(receipt)).await);
@@ -157,12 +240,18 @@ async fn absent_results_are_a_fact_and_a_silent_store_is_not() {
     let signer = receipt_key().address().to_string();
     let (missing, _) = reason(examined_in(&memory_store(), &attempt, Some(&signer)).await);
     assert_eq!(missing, "ResultsMissing");
-    assert_eq!(examined_in(&dead_store(), &attempt, Some(&signer)).await, Examined::Unknown);
+    assert_eq!(
+        examined_in(&dead_store(), &attempt, Some(&signer)).await,
+        Examined::Unknown
+    );
 }
 
 #[tokio::test]
 async fn without_the_providers_key_nothing_is_known() {
     let store = memory_store();
     store.put(&keys::attempt_results(JOB, 3, 2), RESULTS).await.unwrap();
-    assert_eq!(examined_in(&store, &completed(honest_receipt()), None).await, Examined::Unknown);
+    assert_eq!(
+        examined_in(&store, &completed(honest_receipt()), None).await,
+        Examined::Unknown
+    );
 }

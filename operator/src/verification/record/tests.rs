@@ -25,7 +25,9 @@ fn judged(accepted: bool) -> AttemptStatus {
 async fn what_is_stored_pays_what_the_status_owes() {
     let store = memory_store();
     let attempt = judged(true);
-    record_accepted(&store, &place(), &test_key(), JOB, &status(), 3, &attempt).await.unwrap();
+    record_accepted(&store, &place(), &test_key(), JOB, &status(), 3, &attempt)
+        .await
+        .unwrap();
     let stored = stored_receipt(&store, JOB, 3, 2).await.unwrap();
     let mut job = crate::pods::tests::job();
     job.metadata.uid = Some(JOB.to_owned());
@@ -34,13 +36,18 @@ async fn what_is_stored_pays_what_the_status_owes() {
     assert_eq!(stored.leaf(&place()).unwrap(), owed);
     let order = stored.order.order(JOB, 3, 2, stored.kind).unwrap();
     let signature = stored.order.signature_bytes().unwrap();
-    assert_eq!(order.recover(&place().domain(), &signature).unwrap(), test_key().address());
+    assert_eq!(
+        order.recover(&place().domain(), &signature).unwrap(),
+        test_key().address()
+    );
 }
 
 #[tokio::test]
 async fn a_receipt_of_another_contract_pays_nothing() {
     let store = memory_store();
-    record_accepted(&store, &place(), &test_key(), JOB, &status(), 3, &judged(true)).await.unwrap();
+    record_accepted(&store, &place(), &test_key(), JOB, &status(), 3, &judged(true))
+        .await
+        .unwrap();
     let stored = stored_receipt(&store, JOB, 3, 2).await.unwrap();
     let elsewhere = ChainPlace { chain_id: 1, ..place() };
     assert!(matches!(stored.leaf(&elsewhere), Err(RecordError::Differs(_))));
@@ -50,7 +57,9 @@ async fn a_receipt_of_another_contract_pays_nothing() {
 async fn verdicts_are_counted_once_however_often_they_are_written() {
     let store = memory_store();
     for _ in 0..3 {
-        record_accepted(&store, &place(), &test_key(), JOB, &status(), 3, &judged(true)).await.unwrap();
+        record_accepted(&store, &place(), &test_key(), JOB, &status(), 3, &judged(true))
+            .await
+            .unwrap();
         record_rejected(&store, JOB, 4, &judged(false)).await.unwrap();
         record_rejected(&store, JOB, 5, &judged(false)).await.unwrap();
     }
