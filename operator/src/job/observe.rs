@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use futures::StreamExt;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use k8s_openapi::api::core::v1::Pod;
@@ -242,13 +241,13 @@ fn absent_or_unknown<T>(error: &StoreError) -> Knowledge<Option<Result<T, String
 
 /// Examines runs that wait for a verdict. Answers are kept: they are facts about objects that do not change any more.
 async fn examine_open(context: &Context, job: &InferenceJob) -> BTreeMap<AttemptKey, Examined> {
-    let open = questions(job).examine;
-    futures::stream::iter(open)
-        .map(async |key| (key, examine_one(context, job, key).await))
-        .buffer_unordered(2)
-        .filter_map(async |(key, answer)| Some((key, answer?)))
-        .collect()
-        .await
+    let mut answers = BTreeMap::new();
+    for key in questions(job).examine {
+        if let Some(answer) = examine_one(context, job, key).await {
+            answers.insert(key, answer);
+        }
+    }
+    answers
 }
 
 async fn examine_one(context: &Context, job: &InferenceJob, key: AttemptKey) -> Option<Examined> {

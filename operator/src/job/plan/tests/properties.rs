@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use spillway_core::knowledge::Knowledge;
 use spillway_core::money::UnitPrice;
 use spillway_crds::{AssignmentState, AttemptKind, AttemptState, AttemptStatus, job_condition};
@@ -16,6 +17,8 @@ use crate::verification::{Compared, Examined};
 
 #[derive(Clone, Debug)]
 enum Move {
+    /// Scheduler, agents and store do their part at once, the operator after each.
+    Everyone { state: AssignmentState, agree: bool },
     /// Plan and apply, crashing after some writes.
     Pass { writes: usize },
     Split { shards: u32 },
@@ -38,8 +41,10 @@ fn moves() -> impl Strategy<Value = Move> {
     use AssignmentState::{Accepted, Completed, Failed, Gone, Pending, Refused, Running};
     let state = prop::sample::select(vec![Pending, Accepted, Running, Completed, Completed, Completed, Failed, Refused, Gone]);
     prop_oneof![
+        10 => (prop::sample::select(vec![Running, Running, Completed, Completed, Completed, Completed, Failed]), prop::bool::weighted(0.7))
+            .prop_map(|(state, agree)| Move::Everyone { state, agree }),
         20 => prop_oneof![4 => Just(usize::MAX), 1 => 0usize..8].prop_map(|writes| Move::Pass { writes }),
-        2 => (1u32..4).prop_map(|shards| Move::Split { shards }),
+        6 => (1u32..4).prop_map(|shards| Move::Split { shards }),
         6 => Just(Move::Schedule),
         2 => (0usize..8, 0usize..4).prop_map(|(pod, node)| Move::Bind { pod, node }),
         8 => (0usize..8, state).prop_map(|(assignment, state)| Move::Agent { assignment, state }),
@@ -52,12 +57,41 @@ fn moves() -> impl Strategy<Value = Move> {
         2 => (0usize..3, 100_000u64..2_000_000).prop_map(|(provider, micro)| Move::Price { provider, micro }),
         4 => (1i64..300).prop_map(|seconds| Move::Wait { seconds }),
         1 => Just(Move::Publish),
-        1 => Just(Move::Delete),
+        1 => prop::bool::weighted(0.3).prop_map(|delete| if delete { Move::Delete } else { Move::StoreAway }),
     ]
+}
+
+fn everyone(world: &mut World, state: AssignmentState, agree: bool) {
+    let pass = |world: &mut World| {
+        let plan = world.plan();
+        world.apply(&plan, usize::MAX);
+    };
+    pass(world);
+    world.schedule();
+    pass(world);
+    for ((shard, attempt), assignment) in world.observed.assignments.clone() {
+        let next = if assignment.deleting { AssignmentState::Gone } else { state };
+        if progress(next) > progress(assignment.status.state) {
+            world.agent_says(shard, attempt, next);
+        }
+    }
+    pass(world);
+    compare(world, agree);
+    world.store_answers();
+    pass(world);
+}
+
+fn compare(world: &mut World, agree: bool) {
+    let mismatch = Compared::Mismatch { custom_id: "r".to_owned(), message: "differs".to_owned() };
+    let agreed = Compared::Accepted { method: "ExactDigest".to_owned() };
+    for key in questions(&world.observed.job).compare {
+        world.observed.compared.entry(key).or_insert(if agree { agreed.clone() } else { mismatch.clone() });
+    }
 }
 
 fn make(world: &mut World, next: &Move) {
     match next {
+        Move::Everyone { state, agree } => everyone(world, *state, *agree),
         Move::Pass { writes } => {
             let plan = world.plan();
             world.apply(&plan, *writes);
@@ -89,13 +123,7 @@ fn make(world: &mut World, next: &Move) {
                 world.observed.examined.entry(key).or_insert(if *is_valid { valid() } else { invalid.clone() });
             }
         },
-        Move::Compare { agree } => {
-            let mismatch = Compared::Mismatch { custom_id: "r".to_owned(), message: "differs".to_owned() };
-            let agreed = Compared::Accepted { method: "ExactDigest".to_owned() };
-            for key in questions(&world.observed.job).compare {
-                world.observed.compared.entry(key).or_insert(if *agree { agreed.clone() } else { mismatch.clone() });
-            }
-        },
+        Move::Compare { agree } => compare(world, *agree),
         // Answers may always be forgotten: they are asked again.
         Move::StoreAway => {
             world.observed.compared.clear();
@@ -185,25 +213,60 @@ fn keep(promises: &mut Promises, world: &World) {
     *promises = Promises { accepted, complete, failed };
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+/// How far the random stories came: promises about payments mean nothing when nothing is ever paid.
+#[derive(Default)]
+struct Reach {
+    accepted: u32,
+    arbitrated: u32,
+    failed: u32,
+    complete: u32,
+    lost: u32,
+    gone: u32,
+}
 
-    #[test]
-    fn promises_hold(moves in prop::collection::vec(moves(), 1..120)) {
-        let job = JOB.replace("'5.00'", "'1.00'").replace("parallelism: 2", "parallelism: 3");
-        let mut world = World::new(&job, vec![offer("a", 1, 900_000), offer("b", 2, 1_000_000), offer("c", 1, 1_100_000)]);
-        let mut promises = Promises::default();
-        for next in &moves {
-            make(&mut world, next);
-            check(&world, &mut promises);
-            if world.is_gone() {
-                break;
-            }
-        }
-        // S7: left alone, it comes to rest.
-        if !world.is_gone() {
-            world.settle("left alone");
-            check(&world, &mut promises);
+impl Reach {
+    fn note(&mut self, world: &World, promises: &Promises) {
+        let attempts = world.attempts();
+        let any = |holds: fn(&AttemptStatus) -> bool| u32::from(attempts.iter().any(|(_, attempt)| holds(attempt)));
+        self.accepted += any(is_accepted);
+        self.arbitrated += any(|attempt| is_accepted(attempt) && attempt.kind == AttemptKind::Arbitrate);
+        self.lost += any(|attempt| attempt.state == AttemptState::Lost);
+        self.failed += u32::from(promises.failed);
+        self.complete += u32::from(promises.complete);
+        self.gone += u32::from(world.is_gone());
+    }
+}
+
+fn story(moves: &[Move], reach: &mut Reach) {
+    let job = JOB.replace("'5.00'", "'1.00'").replace("parallelism: 2", "parallelism: 3");
+    let mut world = World::new(&job, vec![offer("a", 1, 900_000), offer("b", 2, 1_000_000), offer("c", 1, 1_100_000)]);
+    let mut promises = Promises::default();
+    world.settle("applied");
+    for next in moves {
+        make(&mut world, next);
+        check(&world, &mut promises);
+        if world.is_gone() {
+            break;
         }
     }
+    // S7: left alone, it comes to rest.
+    if !world.is_gone() {
+        world.settle("left alone");
+        check(&world, &mut promises);
+    }
+    reach.note(&world, &promises);
+}
+
+#[test]
+fn promises_hold() {
+    let config = ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() };
+    let reach = std::cell::RefCell::new(Reach::default());
+    let outcome = TestRunner::new(config).run(&prop::collection::vec(moves(), 1..80), |moves| {
+        story(&moves, &mut reach.borrow_mut());
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"));
+    let Reach { accepted, arbitrated, failed, complete, lost, gone } = reach.into_inner();
+    let reached = [accepted, arbitrated, failed, complete, lost, gone];
+    assert!(reached.iter().all(|count| *count > 0), "accepted, arbitrated, failed, complete, lost, gone: {reached:?}");
 }
