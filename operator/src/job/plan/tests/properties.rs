@@ -259,7 +259,9 @@ fn story(moves: &[Move], reach: &mut Reach) {
 
 #[test]
 fn promises_hold() {
-    let config = ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() };
+    // PROPTEST_CASES asks for more.
+    let usual = ProptestConfig::default();
+    let config = ProptestConfig { cases: usual.cases.max(400), failure_persistence: None, ..usual };
     let reach = std::cell::RefCell::new(Reach::default());
     let outcome = TestRunner::new(config).run(&prop::collection::vec(moves(), 1..80), |moves| {
         story(&moves, &mut reach.borrow_mut());
