@@ -27,7 +27,7 @@ pub(crate) struct Arguments {
     /// Address that is paid.
     #[arg(long)]
     payout: String,
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, ignore_case = true)]
     class: Class,
     #[arg(long)]
     region: String,

@@ -1,0 +1,155 @@
+#!/usr/bin/env bash
+# Installs Spillway on the standing clusters: store and chain, contract, hub chart, both providers joined.
+#
+#   e2e/demo/install.sh
+#
+# What stands and did not change is left alone. Needs: e2e/clusters/up.sh, make -C settlement/contracts install.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=e2e/tools/ground.sh
+source "$here/../tools/ground.sh"
+# shellcheck source=e2e/demo/ground.sh
+source "$here/ground.sh"
+help_asked "$@" && exit 0
+export KUBECONFIG=${KUBECONFIG:-$KUBECONFIG_MERGED}
+export PATH=$CARGO_TARGET/$CARGO_TRIPLE/debug:$KUBERNETES_BIN:$PATH
+need kubectl helm jq curl docker cargo
+# Keys of this ground lie here.
+mkdir -p -m 700 "$DEMO" "$DEMO/keys"
+
+# image NAME: the reference under which a cluster has this content: the tag is the image's ID, so new content rolls pods.
+image() {
+  local id
+  id=$(docker image inspect -f '{{.Id}}' "$1:dev")
+  printf '%s:%s' "$1" "${id:7:12}"
+}
+
+images() {
+  say "images"
+  (cd "$REPOSITORY" && CARGO_TARGET_DIR=$CARGO_TARGET cargo build --quiet -p spillway-e2e-engine --bins -p spillway-cli)
+  ENGINE_BINARY=$CARGO_TARGET/$CARGO_TRIPLE/debug/engine "$here/../images/build.sh" >/dev/null
+  local name
+  for name in "${hub_images[@]}" "${provider_images[@]}"; do docker tag "$name:dev" "$(image "$name")"; done
+}
+
+hub_images=(spillway/operator spillway/scheduler-plugin spillway/settlement spillway/runner spillway/kube-scheduler spillway-e2e/s3 spillway-e2e/anvil)
+provider_images=(spillway/agent spillway/runner spillway-e2e/device-plugin spillway-e2e/engine)
+
+load() {
+  local name hub_set=() provider_set=(spillway-e2e/engine:dev)
+  for name in "${hub_images[@]}"; do hub_set+=("$(image "$name")"); done
+  for name in "${provider_images[@]}"; do provider_set+=("$(image "$name")"); done
+  "$here/../clusters/load.sh" "${hub_set[@]}" spillway-e2e/s3:dev spillway-e2e/anvil:dev -- hub
+  "$here/../clusters/load.sh" "${provider_set[@]}" -- "${PROVIDERS[@]}"
+}
+
+# key NAME: a fresh key pair for this ground, made once.
+key() {
+  [[ -f $DEMO/keys/$1.json ]] || cast wallet new --json | jq '.[0]' >"$DEMO/keys/$1.json"
+  jq -rj .private_key "$DEMO/keys/$1.json" >"$DEMO/keys/$1"
+}
+
+services() {
+  say "store and chain"
+  local node=${CLUSTER_PREFIX}hub-control-plane
+  docker exec "$node" mkdir -p -m 1777 /var/lib/spillway-e2e/store /var/lib/spillway-e2e/chain
+  hub create namespace spillway-e2e --dry-run=client -o yaml | hub apply -f - >/dev/null
+  if ! hub -n spillway-e2e get secret store >/dev/null 2>&1; then
+    hub -n spillway-e2e create secret generic store --from-literal=AWS_ACCESS_KEY_ID=spillway \
+      --from-file=AWS_SECRET_ACCESS_KEY=<(openssl rand -hex 16 | tr -d '\n') >/dev/null
+  fi
+  hub apply -f "$here/hub-services.yaml" >/dev/null
+  hub -n spillway-e2e rollout status deployment/store deployment/chain --timeout=120s >/dev/null
+  printf 'user = "spillway:%s"\n' "$(store_secret)" >"$DEMO/store.curl"
+  until_true 30 "the store's port" curl --silent "$STORE_LOCAL"
+  until_true 30 "the chain's port" cast block-number --rpc-url "$CHAIN_LOCAL"
+  local bucket
+  for bucket in spillway tenant; do
+    store HEAD "$bucket" --head >/dev/null 2>&1 || store PUT "$bucket" >/dev/null
+  done
+}
+
+store_secret() { hub -n spillway-e2e get secret store -o jsonpath='{.data.AWS_SECRET_ACCESS_KEY}' | base64 -d; }
+
+contract() {
+  local name contract_code=0x
+  for name in owner payer poster order provider-a provider-b; do key "$name"; done
+  if [[ -f $DEMO/chain.json ]]; then contract_code=$(cast code "$(chain contract)" --rpc-url "$CHAIN_LOCAL"); fi
+  if [[ $contract_code != 0x ]]; then return; fi
+  say "contract"
+  for name in owner payer poster; do
+    cast rpc --rpc-url "$CHAIN_LOCAL" anvil_setBalance "$(key_address "$name")" 0x56bc75e2d63100000 >/dev/null
+  done
+  spillway-settlement deploy-dev --rpc-url "$CHAIN_LOCAL" --chain-id "$CHAIN_ID" --owner-key-file "$DEMO/keys/owner" \
+    --payer-key-file "$DEMO/keys/payer" --poster "$(key_address poster)" --order-key "$(key_address order)" \
+    --deposit 1000 --cap-per-day 100 --window 10 >"$DEMO/chain.new"
+  mv "$DEMO/chain.new" "$DEMO/chain.json"
+}
+
+# secret NAMESPACE NAME OPTION…: made or brought up to date.
+secret() {
+  local namespace=$1 name=$2; shift 2
+  hub -n "$namespace" create secret generic "$name" "$@" --dry-run=client -o yaml | hub apply -f - >/dev/null
+}
+
+hub_chart() {
+  say "hub chart"
+  local namespace
+  for namespace in "$SYSTEM" "$TENANT"; do
+    hub create namespace "$namespace" --dry-run=client -o yaml | hub apply -f - >/dev/null
+  done
+  store_secret >"$DEMO/keys/store"
+  secret "$SYSTEM" spillway-store --from-literal=AWS_ACCESS_KEY_ID=spillway --from-file=AWS_SECRET_ACCESS_KEY="$DEMO/keys/store"
+  secret "$SYSTEM" spillway-settlement-key --from-file=key="$DEMO/keys/poster"
+  secret "$SYSTEM" demo-order-key --from-file=key="$DEMO/keys/order"
+  secret "$TENANT" store --from-literal=AWS_ACCESS_KEY_ID=spillway --from-file=AWS_SECRET_ACCESS_KEY="$DEMO/keys/store" \
+    --from-literal=AWS_ENDPOINT_URL="$STORE_INSIDE" --from-literal=AWS_REGION=us-east-1
+  hub apply -f "$REPOSITORY/charts/spillway/crds" --server-side --force-conflicts >/dev/null
+  helm --kube-context "$HUB" upgrade --install spillway "$REPOSITORY/charts/spillway" --namespace "$SYSTEM" --skip-crds \
+    --set-string "operator.image=$(image spillway/operator),runner.image=$(image spillway/runner)" \
+    --set-string "settlement.image=$(image spillway/settlement),scheduler.image=$(image spillway/kube-scheduler)" \
+    --set-string "scheduler.plugin.image=$(image spillway/scheduler-plugin)" \
+    --set-string "store.url=s3://spillway,store.endpoint=$STORE_INSIDE,store.credentialsSecret=spillway-store" \
+    --set "store.allowHttp=true,chain.id=$CHAIN_ID" --set-string "chain.contract=$(chain contract)" \
+    --set-string "settlement.rpcUrls={$CHAIN_INSIDE},settlement.signer.insecureDevKeySecret=spillway-settlement-key" \
+    --set-string "hub.server=https://${CLUSTER_PREFIX}hub-control-plane:6443,hub.providerChart=$REPOSITORY/charts/spillway-provider" \
+    --wait --timeout 180s >/dev/null
+  sed -e "s/PAYER/$(key_address payer)/" -e "s/ORDER_KEY/$(key_address order)/" "$here/spend-policy.yaml" | hub apply -f - >/dev/null
+}
+
+# provider NAME PRICE PRODUCT: joined by the very command that join-token prints, with the test ground's images.
+provider() {
+  local name=$1 price=$2 product=$3 values=$DEMO/$1.values.yaml command
+  cat >"$values" <<VALUES
+agent: {image: "$(image spillway/agent)"}
+runner: {image: "$(image spillway/runner)"}
+devicePlugin: {image: "$(image spillway-e2e/device-plugin)", args: ["--count=2", "--product=$product"]}
+gpuFeatureDiscovery: {image: "$(image spillway-e2e/device-plugin)", args: ["--count=2", "--product=$product"]}
+VALUES
+  if helm --kube-context "kind-$CLUSTER_PREFIX$name" -n spillway status spillway-provider >/dev/null 2>&1; then
+    helm --kube-context "kind-$CLUSTER_PREFIX$name" -n spillway upgrade spillway-provider \
+      "$REPOSITORY/charts/spillway-provider" --reset-then-reuse-values --values "$values" --wait --timeout 180s >/dev/null
+    return
+  fi
+  say "$name joins"
+  command=$(kubectl-spillway --context "$HUB" join-token "$name" --payout "$(key_address "$name")" --class Decentralized \
+    --region eu --price "$price" 2>/dev/null)
+  # shellcheck disable=SC2086  # the command is words
+  command $command --kube-context "kind-$CLUSTER_PREFIX$name" --values "$values" --wait --timeout 180s >/dev/null
+}
+
+ready() {
+  say "waiting for both providers to offer their GPUs"
+  local name
+  for name in "${PROVIDERS[@]}"; do hub wait "gpuprovider/$name" --for=condition=Ready --timeout=180s >/dev/null; done
+}
+
+images
+load
+services
+contract
+hub_chart
+provider provider-a 0.90 NVIDIA-L4
+provider provider-b 1.10 NVIDIA-L4
+ready
+say "installed; export KUBECONFIG=$KUBECONFIG"
