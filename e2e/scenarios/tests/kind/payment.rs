@@ -1,0 +1,163 @@
+//! From the manifest to claimed money.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use kube::ResourceExt as _;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use spillway_crds::{AttemptKind, InferenceJob, job_condition};
+use spillway_e2e_scenarios::{Holdings, Ledger, Scene, TENANT, golden, hub_context, invoice_total, kubeconfig, leaves};
+
+const TEXTS: usize = 16;
+const SETTLED_WITHIN: Duration = Duration::from_secs(240);
+
+/// Each shard has one accepted Work and one accepted Check, by different owners.
+fn check_owners(job: &InferenceJob) -> anyhow::Result<()> {
+    let status = job.status.as_ref().context("no status")?;
+    ensure!(status.shards.len() == 2, "{} shards", status.shards.len());
+    for shard in &status.shards {
+        let accepted = shard.attempts.iter().filter(|attempt| attempt.amount_micro.is_some());
+        let owners: BTreeMap<AttemptKind, &str> = accepted
+            .map(|attempt| (attempt.kind, attempt.provider.as_deref().unwrap_or_default()))
+            .collect();
+        let (work, check) = (owners.get(&AttemptKind::Work), owners.get(&AttemptKind::Check));
+        ensure!(
+            owners.len() == 2 && work.is_some() && check.is_some() && work != check,
+            "owners are {owners:?}"
+        );
+    }
+    Ok(())
+}
+
+async fn check_results(scene: &Scene, job: &InferenceJob) -> anyhow::Result<()> {
+    let results = job
+        .status
+        .as_ref()
+        .and_then(|status| status.results.clone())
+        .context("no results")?;
+    ensure!(
+        results.uri == format!("s3://tenant/{}/results.jsonl", scene.name),
+        "results lie at {}",
+        results.uri
+    );
+    let published = scene.published().await?;
+    ensure!(
+        results.digest == format!("sha256:{}", hex::encode(Sha256::digest(&published))),
+        "another digest"
+    );
+    let worst = golden::min_cosine(&published, TEXTS)?;
+    ensure!(worst >= 0.9999, "the worst cosine is {worst}");
+    Ok(())
+}
+
+/// Not a micro-unit is made or lost on the way from the payer's deposit to what providers earned.
+fn check_sums(before: &Holdings, after: &Holdings, total: u128) -> anyhow::Result<()> {
+    let sum = |held: &BTreeMap<String, u128>| held.values().sum::<u128>();
+    let credited = sum(&after.earned) - sum(&before.earned);
+    let debited = before.deposit - after.deposit;
+    ensure!(total > 0, "nothing was owed");
+    ensure!(
+        debited == total && credited == total,
+        "invoice {total}, debited {debited}, credited {credited}"
+    );
+    ensure!(
+        after.contract == before.contract && after.tokens == before.tokens,
+        "tokens moved before a claim"
+    );
+    for (provider, earned) in &after.earned {
+        ensure!(*earned > before.earned[provider], "{provider} earned nothing");
+    }
+    Ok(())
+}
+
+async fn check_claims(ledger: &Ledger, settled: &Holdings) -> anyhow::Result<()> {
+    let mut paid = BTreeMap::new();
+    for provider in ledger.payouts.keys() {
+        paid.insert(provider.clone(), ledger.claim_all(provider).await?);
+    }
+    let after = ledger.holdings().await?;
+    for (provider, paid) in &paid {
+        ensure!(*paid > 0, "nothing was paid to {provider}");
+        ensure!(
+            after.tokens[provider] == settled.tokens[provider] + paid,
+            "{provider}'s account did not grow by {paid}"
+        );
+    }
+    let total: u128 = paid.values().sum();
+    ensure!(
+        after.contract == settled.contract - total,
+        "the contract did not pay {total}: {settled:?} became {after:?}"
+    );
+    ensure!(
+        after.earned == settled.earned && after.deposit == settled.deposit,
+        "claims changed what is owed"
+    );
+    for provider in ledger.payouts.keys() {
+        ensure!(ledger.claim_all(provider).await? == 0, "{provider} was paid twice");
+    }
+    Ok(())
+}
+
+/// `kubectl spillway`, as the build left it beside this test.
+fn plugin(arguments: &[&str]) -> anyhow::Result<Vec<u8>> {
+    let test = std::env::current_exe()?;
+    let beside: Option<PathBuf> = test.ancestors().nth(2).map(|folder| folder.join("kubectl-spillway"));
+    let output = Command::new(beside.context("no folder")?)
+        .args(arguments)
+        .env("KUBECONFIG", kubeconfig()?)
+        .output()?;
+    ensure!(
+        output.status.success(),
+        "{arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(output.stdout)
+}
+
+/// What the plugin prints agrees with the chain.
+fn check_plugin(ledger: &Ledger, job: &str, total: u128) -> anyhow::Result<()> {
+    let context = hub_context();
+    let invoice = plugin(&["--context", &context, "invoice", job, "-n", TENANT, "-o", "json"])?;
+    let invoice: Value = serde_json::from_slice(&invoice)?;
+    let printed = invoice.pointer("/totals/totalMicro").and_then(Value::as_u64);
+    ensure!(
+        printed.map(u128::from) == Some(total),
+        "the invoice says {invoice}, the chain {total}"
+    );
+    plugin(&[
+        "--context",
+        &context,
+        "verify",
+        job,
+        "-n",
+        TENANT,
+        "--rpc-url",
+        ledger.rpc_url(),
+    ])?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_job_is_computed_checked_paid_and_claimed_to_the_micro_unit() -> anyhow::Result<()> {
+    let scene = Scene::open("payment").await?;
+    let ledger = Ledger::connect(&scene.ground).await?;
+    let before = ledger.quiet(&scene.ground).await?;
+    scene.apply(scene.stored(golden::requests(TEXTS)?, 2).await?).await?;
+    let job = scene.until_condition(job_condition::SETTLED, SETTLED_WITHIN).await?;
+
+    check_owners(&job)?;
+    check_results(&scene, &job).await?;
+    let total = invoice_total(&scene.ground, &job).await?;
+    let leaves = leaves(&scene.ground, &scene.stores, &job.uid().unwrap_or_default()).await?;
+    let owed: u128 = leaves.iter().map(|leaf| leaf.amount).sum();
+    ensure!(owed == total, "leaves pay {owed}, the invoice says {total}");
+    let settled = ledger.quiet(&scene.ground).await?;
+    check_sums(&before, &settled, total)?;
+    check_plugin(&ledger, &scene.name, total)?;
+    check_claims(&ledger, &settled).await?;
+    scene.close().await
+}
