@@ -146,6 +146,10 @@ pub struct AttemptStatus {
     pub receipt: Option<Receipt>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
+    /// GPU-milliseconds that the amount follows from: min(runner's meter, wall time that the hub saw, what the bound
+    /// pays for); fixed with the amount.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub billed_millis: Option<u64>,
     /// What is owed for this attempt; fixed when it was accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub amount_micro: Option<u64>,

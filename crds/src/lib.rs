@@ -4,6 +4,7 @@
 //! fails on drift). User-facing kinds: [`InferenceJob`], [`GpuProvider`], [`SpendPolicy`], [`Settlement`]; between
 //! hub and agent: [`ProviderInventory`] (claims), [`WorkAssignment`] (orders). May depend on `core` only.
 
+mod formats;
 mod gpu_provider;
 mod inference_job;
 mod inference_job_status;
@@ -29,12 +30,13 @@ use kube::CustomResourceExt;
 
 /// All definitions with the file names they are written to.
 pub fn definitions() -> Vec<(&'static str, CustomResourceDefinition)> {
-    vec![
+    let generated = [
         ("gpuproviders.yaml", GpuProvider::crd()),
         ("inferencejobs.yaml", InferenceJob::crd()),
         ("providerinventories.yaml", ProviderInventory::crd()),
         ("settlements.yaml", Settlement::crd()),
         ("spendpolicies.yaml", SpendPolicy::crd()),
         ("workassignments.yaml", WorkAssignment::crd()),
-    ]
+    ];
+    generated.map(|(file, definition)| (file, formats::with_known_formats(definition))).into()
 }
