@@ -14,7 +14,7 @@ use spillway_crds::{AttemptStatus, InferenceJob, Settlement, ShardStatus};
 use url::Url;
 
 use crate::connect::Hub;
-use crate::invoice::{Settlements, owed, read};
+use crate::invoice::{owed, read};
 
 sol! {
     #[sol(rpc)]
@@ -81,13 +81,14 @@ async fn line<P: Provider>(
     job: &InferenceJob,
     shard: &ShardStatus,
     attempt: &AttemptStatus,
-    settlements: &Settlements,
+    settlements: &[Settlement],
     chain: &Chain<P>,
     contract: Option<Address>,
     posted: &mut BTreeMap<u64, bool>,
 ) -> anyhow::Result<()> {
     let sequence = attempt.settlement.unwrap_or_default();
-    let settlement = settlements.get(&sequence).with_context(|| format!("Settlement {sequence} is not there"))?;
+    let settlement = settlements.iter().find(|settlement| settlement.spec.sequence == sequence);
+    let settlement = settlement.with_context(|| format!("Settlement {sequence} is not there"))?;
     prove(job, shard, attempt, settlement)?;
     if let std::collections::btree_map::Entry::Vacant(entry) = posted.entry(sequence) {
         entry.insert(is_posted(settlement, chain, contract).await?);
