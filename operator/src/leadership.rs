@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
@@ -15,6 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 const DURATION: Duration = Duration::from_secs(15);
 const RETRY: Duration = Duration::from_secs(3);
+/// A leader that could not renew for this long ends before another may take the Lease.
+const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A Lease held, or wanted, by this process.
 #[derive(Debug)]
@@ -28,13 +30,18 @@ pub struct Leadership {
 
 impl Leadership {
     pub fn new(client: Client, namespace: &str, name: &'static str, identity: String) -> Self {
-        Self { leases: Api::namespaced(client, namespace), name, identity, other: None }
+        Self {
+            leases: Api::namespaced(client, namespace),
+            name,
+            identity,
+            other: None,
+        }
     }
 
     /// Waits until this process leads; `false` when cancelled before.
     pub async fn acquire(&mut self, cancelled: &CancellationToken) -> bool {
         loop {
-            match self.attempt().await {
+            match self.attempt_within(RETRY).await {
                 Ok(true) => return true,
                 Ok(false) => tracing::debug!(lease = self.name, "another process leads"),
                 Err(error) => tracing::warn!(%error, lease = self.name, "the lease could not be taken"),
@@ -57,15 +64,26 @@ impl Leadership {
                 () = cancelled.cancelled() => return self.release().await,
                 () = tokio::time::sleep(RETRY) => {},
             }
-            match self.attempt().await {
-                Ok(true) => renewed = Instant::now(),
+            let asked = Instant::now();
+            match self
+                .attempt_within(RENEW_DEADLINE.saturating_sub(renewed.elapsed()).min(RETRY))
+                .await
+            {
+                Ok(true) => renewed = asked,
                 Ok(false) => bail!("another process took the lease {}", self.name),
                 Err(error) => tracing::warn!(%error, lease = self.name, "the lease could not be renewed"),
             }
-            if renewed.elapsed() > DURATION {
-                bail!("the lease {} could not be renewed for {DURATION:?}", self.name);
+            if renewed.elapsed() > RENEW_DEADLINE {
+                bail!("the lease {} could not be renewed for {RENEW_DEADLINE:?}", self.name);
             }
         }
+    }
+
+    /// An API server that does not answer must not keep a former leader acting.
+    async fn attempt_within(&mut self, limit: Duration) -> anyhow::Result<bool> {
+        Ok(tokio::time::timeout(limit, self.attempt())
+            .await
+            .context("no answer in time")??)
     }
 
     /// Whether this process holds the Lease now.
@@ -85,7 +103,11 @@ impl Leadership {
 
     /// Ours, free, or unchanged for its whole duration on our own clock.
     fn may_take(&mut self, lease: &Lease) -> bool {
-        let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()).unwrap_or_default();
+        let holder = lease
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.holder_identity.as_deref())
+            .unwrap_or_default();
         if holder.is_empty() || holder == self.identity {
             return true;
         }
@@ -101,7 +123,10 @@ impl Leadership {
 
     async fn create(&self) -> kube::Result<bool> {
         let lease = Lease {
-            metadata: ObjectMeta { name: Some(self.name.to_owned()), ..ObjectMeta::default() },
+            metadata: ObjectMeta {
+                name: Some(self.name.to_owned()),
+                ..ObjectMeta::default()
+            },
             spec: Some(self.held(Some(&self.identity))),
         };
         match self.leases.create(&PostParams::default(), &lease).await {
@@ -111,7 +136,9 @@ impl Leadership {
     }
 
     async fn release(&self) -> anyhow::Result<()> {
-        let Some(mut lease) = self.leases.get_opt(self.name).await? else { return Ok(()) };
+        let Some(mut lease) = self.leases.get_opt(self.name).await? else {
+            return Ok(());
+        };
         let ours = lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()) == Some(&self.identity);
         if ours {
             lease.spec = Some(self.held(None));
