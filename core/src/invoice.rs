@@ -18,7 +18,8 @@ pub struct Line {
     pub attempt: u16,
     pub kind: Kind,
     pub provider: String,
-    /// GPU-milliseconds billed: the runner's meter, at most the wall time that the hub saw.
+    /// GPU-milliseconds that the amount follows from: the runner's meter, at most the wall time that the hub saw, at
+    /// most what the order's bound pays for.
     pub gpu_millis: u64,
     #[serde(rename = "unitPriceMicro")]
     pub unit_price: UnitPrice,

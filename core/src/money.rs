@@ -82,6 +82,16 @@ impl UnitPrice {
         let exact = u128::from(self.0) * u128::from(gpu_millis);
         MicroUsd(u64::try_from(exact.div_ceil(MILLIS_PER_HOUR)).unwrap_or(u64::MAX))
     }
+
+    /// GPU-milliseconds, rounded up, after which `amount` is used up: what comes later costs nothing more under that
+    /// bound. Saturating; `u64::MAX` at a price of 0.
+    pub fn millis_within(self, amount: MicroUsd) -> u64 {
+        let exact = u128::from(amount.0) * MILLIS_PER_HOUR;
+        match self.0 {
+            0 => u64::MAX,
+            price => u64::try_from(exact.div_ceil(u128::from(price))).unwrap_or(u64::MAX),
+        }
+    }
 }
 
 impl FromStr for UnitPrice {
@@ -131,6 +141,14 @@ mod tests {
         #[test]
         fn display_and_parse_agree(micro: u64) {
             prop_assert_eq!(MicroUsd(micro).to_string().parse(), Ok(MicroUsd(micro)));
+        }
+
+        #[test]
+        fn a_bound_costs_the_same_in_money_and_in_time(price: u64, millis: u64, bound: u64) {
+            let (price, bound) = (UnitPrice(price), MicroUsd(bound));
+            let billed = millis.min(price.millis_within(bound));
+            prop_assert_eq!(price.cost(billed).min(bound), price.cost(millis).min(bound));
+            prop_assert!(billed == 0 || price.cost(billed - 1) <= bound);
         }
 
         #[test]

@@ -80,7 +80,7 @@ pub fn wall_gpu_millis(assigned_at: u64, completed_at: u64, gpus: u32) -> u64 {
 pub struct Accepted {
     pub order_hash: B256,
     pub receipt_hash: B256,
-    /// min(runner's meter, wall time that the hub saw × GPUs).
+    /// min(runner's meter, wall time that the hub saw × GPUs, what the order's bound pays for).
     pub billed_millis: u64,
     /// `billed_millis` at the order's unit price, rounded up once, at most the order's bound.
     pub amount: MicroUsd,
@@ -106,8 +106,7 @@ pub fn check(receipt: &Receipt, signature: &[u8], evidence: &Evidence<'_>) -> Re
     checks::expiry(receipt, evidence)?;
     checks::signature(receipt, signature, evidence)?;
     let wall = wall_gpu_millis(evidence.assigned_at, evidence.completed_at, evidence.gpus);
-    let billed_millis = receipt.meteredMillis.min(wall);
-    let amount = checks::amount(billed_millis, evidence.order)?;
+    let (billed_millis, amount) = checks::bill(receipt.meteredMillis.min(wall), evidence.order)?;
     Ok(Accepted {
         order_hash: receipt.order,
         receipt_hash: receipt.hash(),

@@ -80,10 +80,12 @@ pub(super) fn signature(receipt: &Receipt, signature: &[u8], evidence: &Evidence
     }
 }
 
-pub(super) fn amount(billed_millis: u64, order: &Order) -> Result<MicroUsd, Rejection> {
-    let price = micro("order.unitPrice", order.unitPrice)?;
-    let bound = micro("order.upperBound", order.upperBound)?;
-    Ok(UnitPrice(price).cost(billed_millis).min(MicroUsd(bound)))
+/// GPU-milliseconds billed and what they cost.
+pub(super) fn bill(gpu_millis: u64, order: &Order) -> Result<(u64, MicroUsd), Rejection> {
+    let price = UnitPrice(micro("order.unitPrice", order.unitPrice)?);
+    let bound = MicroUsd(micro("order.upperBound", order.upperBound)?);
+    let billed = gpu_millis.min(price.millis_within(bound));
+    Ok((billed, price.cost(billed).min(bound)))
 }
 
 fn micro(field: &'static str, amount: u128) -> Result<u64, Rejection> {

@@ -193,7 +193,7 @@ proptest! {
     ) {
         let wall = wall_gpu_millis(assigned, assigned + lasted, gpus);
         let order = Order { unitPrice: price.into(), upperBound: bound.into(), ..vectors::order(0) };
-        let amount = checks::amount(metered.min(wall), &order).unwrap();
+        let (_, amount) = checks::bill(metered.min(wall), &order).unwrap();
         prop_assert!(amount <= MicroUsd(bound));
         prop_assert!(amount <= crate::money::UnitPrice(price).cost(metered));
         prop_assert!(amount <= crate::money::UnitPrice(price).cost((lasted + 1) * 1000 * u64::from(gpus)));

@@ -45,9 +45,15 @@ fn line(job: &InferenceJob, shard: u32, attempt: &AttemptStatus, settlements: &[
     })
 }
 
-/// As `spillway_core::receipt::check` billed it.
+/// As it was fixed at acceptance; of a status that does not hold it, as `spillway_core::receipt::check` bills.
 fn billed_millis(job: &InferenceJob, attempt: &AttemptStatus) -> u64 {
+    attempt.billed_millis.unwrap_or_else(|| billed_anew(job, attempt))
+}
+
+fn billed_anew(job: &InferenceJob, attempt: &AttemptStatus) -> u64 {
     let metered = attempt.receipt.as_ref().map_or(0, |receipt| receipt.metered_millis);
+    let price = UnitPrice(attempt.unit_price_micro.unwrap_or_default());
+    let metered = metered.min(price.millis_within(MicroUsd(attempt.upper_bound_micro)));
     let second = |time: &Option<Time>| time.as_ref().and_then(|time| u64::try_from(time.0.as_second()).ok());
     let (Some(assigned), Some(finished)) = (second(&attempt.assigned_at), second(&attempt.finished_at)) else {
         return metered;

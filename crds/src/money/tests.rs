@@ -167,3 +167,16 @@ fn an_invoice_names_batch_and_leaf_of_every_line() {
         (MicroUsd(30_477), MicroUsd(29_477))
     );
 }
+
+#[test]
+fn an_invoice_names_the_billed_time_and_not_the_meter() {
+    let billed = |change: fn(&mut AttemptStatus)| {
+        let mut attempt = attempt(0, AttemptKind::Work, 20_000, None);
+        change(&mut attempt);
+        invoice_of(&job(vec![attempt]), &[]).work[0].gpu_millis
+    };
+    assert_eq!(billed(|attempt| attempt.billed_millis = Some(60_000)), 60_000);
+    assert_eq!(billed(|_| ()), 88_431, "the meter is below wall time and bound");
+    assert_eq!(billed(|attempt| attempt.finished_at = attempt.assigned_at.clone()), 1_000, "wall time");
+    assert_eq!(billed(|attempt| attempt.upper_bound_micro = 20_000), 60_000, "0.02 at 1.20 an hour");
+}

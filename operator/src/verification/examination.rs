@@ -26,7 +26,8 @@ pub struct Examination<'a> {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Examined {
-    /// `gpu_millis` is what is billed if the result is accepted: min(runner's meter, wall time that the hub saw).
+    /// `gpu_millis` is what is billed if the result is accepted: min(runner's meter, wall time that the hub saw, what
+    /// the order's bound pays for).
     Valid { gpu_millis: u64, usage: Usage },
     /// A fact: this receipt is never paid.
     Invalid { reason: String, message: String },

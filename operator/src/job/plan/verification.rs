@@ -170,7 +170,9 @@ fn pronounce(draft: &mut Draft<'_>, position: usize, decision: Decision) {
         let shard = &mut draft.status.shards[position];
         let Some(attempt) = shard.attempts.iter_mut().find(|attempt| attempt.number == number) else { continue };
         if verdict.accepted {
-            attempt.amount_micro = Some(owed(draft.observed, index, attempt).0);
+            let (billed, amount) = owed(draft.observed, index, attempt);
+            attempt.billed_millis = Some(billed);
+            attempt.amount_micro = Some(amount.0);
         }
         attempt.verdict = Some(verdict);
     }
@@ -181,14 +183,16 @@ fn pronounce(draft: &mut Draft<'_>, position: usize, decision: Decision) {
     }
 }
 
-/// What the examined receipt is worth at the locked price, never above the bound.
-fn owed(observed: &Observed, shard: u32, attempt: &AttemptStatus) -> MicroUsd {
+/// GPU-milliseconds and amount of the examined receipt at the locked price, never above the bound.
+fn owed(observed: &Observed, shard: u32, attempt: &AttemptStatus) -> (u64, MicroUsd) {
     match observed.examined.get(&(shard, attempt.number)) {
         Some(Examined::Valid { gpu_millis, .. }) => {
             let price = UnitPrice(attempt.unit_price_micro.unwrap_or_default());
-            price.cost(*gpu_millis).min(MicroUsd(attempt.upper_bound_micro))
+            let bound = MicroUsd(attempt.upper_bound_micro);
+            let billed = (*gpu_millis).min(price.millis_within(bound));
+            (billed, price.cost(billed).min(bound))
         },
-        _ => MicroUsd::ZERO,
+        _ => (0, MicroUsd::ZERO),
     }
 }
 
