@@ -24,6 +24,20 @@ pub fn proof(leaves: &[B256], mut index: usize) -> Option<Vec<B256>> {
     Some(siblings)
 }
 
+/// [`proof`] of every leaf, in the leaves' order; the tree is hashed once.
+pub fn proofs(leaves: &[B256]) -> Vec<Vec<B256>> {
+    let mut proofs = vec![Vec::new(); leaves.len()];
+    let (mut level, mut height) = (leaves.to_vec(), 0);
+    while level.len() > 1 {
+        for (index, proof) in proofs.iter_mut().enumerate() {
+            proof.extend(level.get((index >> height) ^ 1));
+        }
+        level = parents(&level);
+        height += 1;
+    }
+    proofs
+}
+
 /// Whether `proof` leads from `leaf` to `root`.
 pub fn verify(root: B256, leaf: B256, proof: &[B256]) -> bool {
     proof.iter().fold(leaf, |node, sibling| parent(node, *sibling)) == root
@@ -73,6 +87,7 @@ mod tests {
             let index = pick.index(count);
             let (root, proof) = (root(&tree).unwrap(), proof(&tree, index).unwrap());
             prop_assert!(verify(root, tree[index], &proof));
+            prop_assert_eq!(&proofs(&tree)[index], &proof);
             prop_assert!(!verify(root, keccak256(b"stranger"), &proof));
         }
 

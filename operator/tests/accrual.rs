@@ -125,6 +125,14 @@ async fn job(client: &Client, namespace: &str, attempts: Value) -> InferenceJob 
         .unwrap()
 }
 
+/// As the job controller does.
+async fn mark(jobs: &Api<InferenceJob>, job: &mut InferenceJob) {
+    for attempt in &mut job.status.as_mut().unwrap().shards[0].attempts {
+        attempt.settlement = Some(1);
+    }
+    jobs.replace_status("embed", &PostParams::default(), job).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_sealers_seal_once_and_record_what_the_job_marked() {
     let plane = ControlPlane::start().await.unwrap();
@@ -189,14 +197,8 @@ async fn two_sealers_seal_once_and_record_what_the_job_marked() {
         .of_job(&store, &sealed[0], &uid)
         .await
         .unwrap();
-    assert_eq!(pays, [(0, 0), (0, 1)]);
-    for attempt in &mut job.status.as_mut().unwrap().shards[0].attempts {
-        attempt.settlement = Some(1);
-    }
-    let jobs: Api<InferenceJob> = Api::namespaced(client.clone(), &tenant);
-    jobs.replace_status("embed", &PostParams::default(), &job)
-        .await
-        .unwrap();
+    assert_eq!(pays.into_keys().collect::<Vec<_>>(), [(0, 0), (0, 1)]);
+    mark(&Api::namespaced(client.clone(), &tenant), &mut job).await;
     assert_eq!(one.pass(now).await.unwrap(), Plan::MarkRecorded { sequence: 1 });
     assert!(settlements.get("settlement-1").await.unwrap().status.unwrap().recorded);
     // A sealer that has just started knows as much.

@@ -165,7 +165,7 @@ impl Accrual {
         let leaves = if recorded {
             Default::default()
         } else {
-            self.sealed.of(&self.store, settlement).await?
+            self.sealed.of(&self.store, settlement).await?.into_keys().collect()
         };
         let header_hash = header_hash.parse().map_err(|_| AccrualError::HeaderHash(sequence))?;
         Ok(OpenSettlement {

@@ -11,4 +11,4 @@ mod sealed;
 
 pub use controller::{Accrual, AccrualError, run};
 pub use plan::{BatchLimits, Observed, OpenSettlement, Payable, Plan, accrue};
-pub use sealed::{AttemptId, SealedAttempts, payables};
+pub use sealed::{AttemptId, Proof, SealedAttempts, payables};

@@ -1,9 +1,10 @@
-//! Which attempts a Settlement pays, and which are still owed.
+//! Which attempts a Settlement pays, with the proof of each, and which are still owed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::B256;
-use spillway_core::batch::{Leaf, LeafRecord, LeavesDocument};
+use spillway_core::batch::{Leaf, LeavesDocument};
+use spillway_core::merkle;
 use spillway_core::order::job_id;
 use spillway_crds::money::{ConversionError, leaf_of};
 use spillway_crds::{AttemptKind, AttemptState, AttemptStatus, InferenceJob, Settlement, ShardStatus};
@@ -36,20 +37,27 @@ impl AttemptId {
     }
 }
 
+/// Siblings from an attempt's leaf up to the Settlement's `jobsRoot`.
+pub type Proof = Vec<B256>;
+
 /// Reads leaves documents; they never change, so the latest few are kept.
 #[derive(Debug, Default)]
 pub struct SealedAttempts {
-    known: Mutex<BTreeMap<u64, BTreeSet<AttemptId>>>,
+    known: Mutex<BTreeMap<u64, BTreeMap<AttemptId, Proof>>>,
 }
 
 const KEPT: usize = 8;
 
 impl SealedAttempts {
-    /// All attempts that a Settlement pays.
+    /// All attempts that a Settlement pays, each with its proof.
     ///
     /// # Errors
     /// `Store` when the document cannot be read now; `Altered` when it is not the one that was sealed.
-    pub async fn of(&self, store: &HubStore, settlement: &Settlement) -> Result<BTreeSet<AttemptId>, AccrualError> {
+    pub async fn of(
+        &self,
+        store: &HubStore,
+        settlement: &Settlement,
+    ) -> Result<BTreeMap<AttemptId, Proof>, AccrualError> {
         let sequence = settlement.spec.sequence;
         let mut known = self.known.lock().await;
         if let Some(attempts) = known.get(&sequence) {
@@ -64,7 +72,7 @@ impl SealedAttempts {
         Ok(attempts)
     }
 
-    /// Shard and number of this job's attempts that a Settlement pays: what the job controller marks.
+    /// Shard and number of this job's attempts that a Settlement pays, with proofs: what the job controller marks.
     ///
     /// # Errors
     /// As [`Self::of`].
@@ -73,30 +81,26 @@ impl SealedAttempts {
         store: &HubStore,
         settlement: &Settlement,
         job_uid: &str,
-    ) -> Result<Vec<(u32, u16)>, AccrualError> {
+    ) -> Result<BTreeMap<(u32, u16), Proof>, AccrualError> {
         let job = job_id(job_uid);
         let attempts = self.of(store, settlement).await?;
         Ok(attempts
             .into_iter()
-            .filter(|id| id.job == job)
-            .map(|id| (id.shard, id.attempt))
+            .filter(|(id, _)| id.job == job)
+            .map(|(id, proof)| ((id.shard, id.attempt), proof))
             .collect())
     }
 }
 
-fn attempts_in(document: &[u8], data_hash: &str) -> Result<BTreeSet<AttemptId>, AccrualError> {
+fn attempts_in(document: &[u8], data_hash: &str) -> Result<BTreeMap<AttemptId, Proof>, AccrualError> {
     let sealed = data_hash.parse::<B256>().ok();
     if sealed != Some(alloy_primitives::keccak256(document)) {
         return Err(AccrualError::Altered(data_hash.to_owned()));
     }
-    let document = LeavesDocument::parse(document)?;
-    let id = |leaf: &LeafRecord| AttemptId {
-        job: leaf.job,
-        shard: leaf.shard,
-        attempt: leaf.attempt,
-        kind: leaf.kind,
-    };
-    Ok(document.leaves.iter().map(id).collect())
+    // In the document's order, which is the tree's.
+    let leaves = LeavesDocument::parse(document)?.leaves()?;
+    let hashes: Vec<B256> = leaves.iter().map(Leaf::hash).collect();
+    Ok(leaves.iter().map(AttemptId::of).zip(merkle::proofs(&hashes)).collect())
 }
 
 /// Every attempt of a job that is owed and named by no settlement; of each shard and kind one at most, and none once

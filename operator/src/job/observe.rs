@@ -300,7 +300,7 @@ async fn settlements(context: &Context, job: &InferenceJob) -> Result<Vec<Settle
         let sequence = settlement.spec.sequence;
         let status = settlement.status.clone().unwrap_or_default();
         let pays = if status.recorded {
-            Vec::new()
+            BTreeMap::new()
         } else {
             context.sealed.of_job(&context.store, &settlement, uid(job)).await?
         };

@@ -10,6 +10,7 @@ use spillway_core::money::MicroUsd;
 use spillway_core::shard::{PublishedReport, ShardManifest};
 use spillway_crds::{InferenceJob, SpendPolicy, Time, WorkAssignmentStatus, names};
 
+use crate::accrual::Proof;
 use crate::verification::{Compared, Examined};
 
 /// One attempt of a job: shard index and attempt number.
@@ -91,8 +92,8 @@ pub struct RunnerPod {
 pub struct SettlementFact {
     pub sequence: u64,
     pub is_final: bool,
-    /// Attempts of this job that it pays.
-    pub pays: Vec<AttemptKey>,
+    /// Attempts of this job that it pays, with the proofs of their leaves.
+    pub pays: BTreeMap<AttemptKey, Proof>,
 }
 
 impl Observed {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, B256};
 use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
 use jiff::{SignedDuration, Timestamp};
@@ -15,10 +15,12 @@ use rand::SeedableRng;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use spillway_core::merkle;
 use spillway_core::order::domain;
 use spillway_core::receipt::{Receipt as CoreReceipt, parse_digest};
 use spillway_core::sealing::SecretKey;
 use spillway_core::shard::digest;
+use spillway_crds::money::leaf_of;
 use spillway_crds::{
     AssignmentState, AttemptKind, AttemptState, AttemptStatus, GpuProvider, InferenceJob, Settlement, SpendPolicy,
     WorkAssignment, names,
@@ -275,9 +277,23 @@ async fn a_job_is_computed_checked_sealed_settled_and_deleted() {
     .unwrap();
     finalise(&client).await;
     let settled = holds(&jobs, "embed", "Settled").await;
+    proofs_hold(&client, &settled).await;
     is_at_rest(&jobs, &settled).await;
     delete_leaves_nothing(&client, &store, &jobs, &settled).await;
     assert_eq!(store.count(&format!("receipts/{}/", settled.uid().unwrap())).await.unwrap(), 2);
+}
+
+/// Each paid line can be checked against the root that is posted.
+async fn proofs_hold(client: &Client, job: &InferenceJob) {
+    let settlements: Api<Settlement> = Api::namespaced(client.clone(), names::SYSTEM_NAMESPACE);
+    let root = settlements.get("settlement-1").await.unwrap().spec.header().unwrap().jobsRoot;
+    for shard in &job.status.as_ref().unwrap().shards {
+        for attempt in shard.attempts.iter().filter(|attempt| attempt.settlement.is_some()) {
+            let proof: Vec<B256> = attempt.proof.iter().flatten().map(|hash| hash.parse().unwrap()).collect();
+            let leaf = leaf_of(job, shard.index, attempt).unwrap().hash();
+            assert!(merkle::verify(root, leaf, &proof), "{attempt:?}");
+        }
+    }
 }
 
 /// S7: nothing is written any more.

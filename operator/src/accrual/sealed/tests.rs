@@ -1,4 +1,3 @@
-use alloy_primitives::Address;
 use spillway_core::batch::seal;
 use spillway_crds::{ShardState, Verdict};
 
@@ -123,7 +122,7 @@ fn settlement(attempts: Vec<AttemptStatus>) -> (Settlement, Vec<u8>) {
         .collect();
     let sealed = seal(place().chain_id, place().contract, 1, B256::ZERO, leaves).unwrap();
     let key = crate::keys::settlement(&sealed.header.dataHash.to_string());
-    let spec = spillway_crds::SettlementSpec::from_sealed(1, Address::ZERO, &sealed, key).unwrap();
+    let spec = spillway_crds::SettlementSpec::from_sealed(place().chain_id, place().contract, &sealed, key).unwrap();
     (Settlement::new("settlement-1", spec), sealed.document)
 }
 
@@ -133,9 +132,20 @@ async fn a_job_finds_its_attempts_in_the_document() {
     let store = memory_store();
     store.put(&settlement.spec.data_key, document).await.unwrap();
     let sealed = SealedAttempts::default();
-    let mut found = sealed.of_job(&store, &settlement, JOB).await.unwrap();
-    found.sort_unstable();
-    assert_eq!(found, [(3, 0), (3, 1)]);
+    let found = sealed.of_job(&store, &settlement, JOB).await.unwrap();
+    let owed = job(vec![accepted(0, AttemptKind::Work), accepted(1, AttemptKind::Check)]);
+    let leaves = payables(&owed)
+        .into_iter()
+        .map(|payable| ((payable.leaf.shard, payable.leaf.attempt), payable.leaf.hash()));
+    let leaves: BTreeMap<(u32, u16), B256> = leaves.collect();
+    assert_eq!(found.keys().collect::<Vec<_>>(), [&(3, 0), &(3, 1)]);
+    let root = settlement.spec.header().unwrap().jobsRoot;
+    assert!(
+        found
+            .iter()
+            .all(|(key, proof)| merkle::verify(root, leaves[key], proof)),
+        "{found:?}"
+    );
     assert!(sealed.of_job(&store, &settlement, "another").await.unwrap().is_empty());
     // Known by now: a silent store does no harm.
     assert_eq!(sealed.of_job(&dead_store(), &settlement, JOB).await.unwrap().len(), 2);

@@ -1,5 +1,6 @@
 //! Settlements, as far as the job's own story tells of them.
 
+use spillway_crds::money::format_bytes;
 use spillway_crds::{AttemptStatus, job_condition};
 
 use super::draft::{Draft, is_accepted};
@@ -7,11 +8,12 @@ use super::draft::{Draft, is_accepted};
 /// Marks each attempt that a Settlement pays. A mark is never moved: one attempt is paid once.
 pub(super) fn record(draft: &mut Draft<'_>) {
     for settlement in &draft.observed.settlements {
-        for (shard, number) in &settlement.pays {
+        for ((shard, number), proof) in &settlement.pays {
             let shards = draft.status.shards.iter_mut().filter(|candidate| candidate.index == *shard);
             let paid = shards.flat_map(|shard| &mut shard.attempts).find(|attempt| attempt.number == *number);
             if let Some(attempt) = paid.filter(|attempt| is_accepted(attempt) && attempt.settlement.is_none()) {
                 attempt.settlement = Some(settlement.sequence);
+                attempt.proof = Some(proof.iter().map(format_bytes).collect());
             }
         }
     }

@@ -1,9 +1,12 @@
 //! The story of a job, told pass by pass; each is a golden file.
 
+use std::collections::BTreeMap;
+
 use spillway_core::knowledge::Knowledge;
 use spillway_crds::{AssignmentState, AttemptState};
 
 use super::world::{JOB, World, forged_pod, offer, runner_pod};
+use crate::accrual::Proof;
 use crate::job::observed::SettlementFact;
 use crate::verification::{Compared, Examined};
 
@@ -43,7 +46,7 @@ fn happy_path() {
     world.settle("compared");
     world.publisher_writes();
     world.settle("published");
-    world.observed.settlements = vec![SettlementFact { sequence: 1, is_final: false, pays: vec![(0, 0), (0, 1)] }];
+    world.observed.settlements = vec![SettlementFact { sequence: 1, is_final: false, pays: paid([(0, 0), (0, 1)]) }];
     world.settle("sealed");
     world.observed.settlements[0].is_final = true;
     world.settle("final");
@@ -51,6 +54,12 @@ fn happy_path() {
     world.settle("deleted");
     assert!(world.is_gone());
     insta::assert_snapshot!(world.story);
+}
+
+/// A batch of one leaf needs no proof; two prove each other.
+fn paid(attempts: impl IntoIterator<Item = (u32, u16)>) -> BTreeMap<(u32, u16), Proof> {
+    let sibling = alloy_primitives::B256::repeat_byte(0xab);
+    attempts.into_iter().map(|attempt| (attempt, vec![sibling])).collect()
 }
 
 #[test]
@@ -266,7 +275,7 @@ fn deletion_at_every_stage_leaves_nothing() {
             .map(|(shard, attempt)| (shard, attempt.number))
             .collect();
         assert_eq!(world.is_gone(), owed.is_empty(), "stage {stage}\n{}", world.story);
-        world.observed.settlements = vec![SettlementFact { sequence: 1, is_final: false, pays: owed }];
+        world.observed.settlements = vec![SettlementFact { sequence: 1, is_final: false, pays: paid(owed) }];
         world.settle("sealed");
         assert!(world.is_gone(), "stage {stage}\n{}", world.story);
         assert!(world.observed.pods.is_empty() && world.observed.assignments.is_empty());
