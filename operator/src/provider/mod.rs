@@ -53,6 +53,7 @@ pub async fn run(client: Client, cancelled: CancellationToken) -> anyhow::Result
 struct Controller {
     client: Client,
     heartbeats: Heartbeats,
+    /// By UID: a provider that comes back under its old name has nothing yet.
     provisioned: BTreeMap<String, Instant>,
     leases_renewed: Option<Instant>,
 }
@@ -75,6 +76,8 @@ impl Controller {
         let read = self.read_heartbeats().await?;
         self.heartbeats.record(Instant::now(), &read);
         let picture = self.observe().await?;
+        let uids: BTreeSet<String> = picture.providers.iter().filter_map(ResourceExt::uid).collect();
+        self.provisioned.retain(|uid, _| uids.contains(uid));
         let now = Time(Timestamp::now());
         self.renew_node_leases(&picture, &now).await;
         for provider in &picture.providers {
@@ -84,12 +87,12 @@ impl Controller {
     }
 
     async fn reconcile(&mut self, provider: &GpuProvider, picture: &Picture, now: &Time) {
-        let name = provider.name_any();
+        let (name, uid) = (provider.name_any(), provider.uid().unwrap_or_default());
         let observed = self.observed(provider, picture);
         for action in plan(&observed, now) {
             let provisioning = matches!(action, Action::Provision { .. });
             match apply::apply(&self.client, provider, action.clone(), now).await {
-                Ok(()) if provisioning => drop(self.provisioned.insert(name.clone(), Instant::now())),
+                Ok(()) if provisioning => drop(self.provisioned.insert(uid.clone(), Instant::now())),
                 Ok(()) => tracing::debug!(provider = name, ?action, "applied"),
                 Err(error) => {
                     tracing::warn!(provider = name, ?action, %error, "not applied; planned anew at the next pass");
@@ -102,7 +105,8 @@ impl Controller {
     fn observed(&self, provider: &GpuProvider, picture: &Picture) -> Observed {
         let name = provider.name_any();
         let now = Instant::now();
-        let provisioned = self.provisioned.get(&name).is_some_and(|at| now.duration_since(*at) < PROVISION_INTERVAL);
+        let uid = provider.uid().unwrap_or_default();
+        let provisioned = self.provisioned.get(&uid).is_some_and(|at| now.duration_since(*at) < PROVISION_INTERVAL);
         Observed {
             inventory: picture.inventories.get(&name).map(|inventory| inventory.spec.clone()),
             liveness: self.heartbeats.liveness(&name, now),
