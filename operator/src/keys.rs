@@ -22,7 +22,7 @@ pub fn attempt_results(job_uid: &str, shard: u32, attempt: u16) -> String {
     format!("jobs/{job_uid}/shards/{shard:05}/{attempt}/results.jsonl")
 }
 
-/// Terms of all candidates of one attempt, for whoever asks why.
+/// `CandidatesRecord`: terms of all candidates of one attempt, for whoever asks why.
 pub fn candidates(job_uid: &str, shard: u32, attempt: u16) -> String {
     format!("jobs/{job_uid}/candidates/{shard}-{attempt}.json")
 }

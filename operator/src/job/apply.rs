@@ -61,6 +61,7 @@ async fn execute(context: &Context, job: &InferenceJob, action: &Action) -> Resu
         Action::CreatePublisher => objects::create_publisher(context, job).await,
         Action::DeleteSplitter => objects::delete_runner(context, job, &crate::pods::split_name(&job.name_any())).await,
         Action::DeletePublisher => objects::delete_runner(context, job, &crate::pods::publish_name(&job.name_any())).await,
+        Action::StoreCandidates(record) => stored::candidates(context, job, record).await,
         Action::CreatePod { shard, attempt } => objects::create_attempt_pod(context, job, *shard, *attempt).await,
         Action::DeletePod { name, uid, resource_version, .. } => {
             objects::delete_pod(context, job, name, uid, resource_version).await

@@ -7,6 +7,7 @@
 mod acceptance;
 mod action;
 mod attempts;
+mod candidates;
 mod cleanup;
 mod conditions;
 mod deletion;
@@ -23,6 +24,7 @@ use jiff::Timestamp;
 use spillway_crds::job_condition;
 
 pub use action::{Action, JobPlan};
+pub use candidates::{CandidateTerms, CandidatesRecord};
 pub use ledger::{reserved, spent_on};
 pub use verification::{Questions, questions};
 

@@ -278,6 +278,7 @@ async fn a_job_is_computed_checked_sealed_settled_and_deleted() {
     finalise(&client).await;
     let settled = holds(&jobs, "embed", "Settled").await;
     proofs_hold(&client, &settled).await;
+    candidates_are_told(&store, &settled).await;
     is_at_rest(&jobs, &settled).await;
     delete_leaves_nothing(&client, &store, &jobs, &settled).await;
     assert_eq!(store.count(&format!("receipts/{}/", settled.uid().unwrap())).await.unwrap(), 2);
@@ -292,6 +293,19 @@ async fn proofs_hold(client: &Client, job: &InferenceJob) {
             let proof: Vec<B256> = attempt.proof.iter().flatten().map(|hash| hash.parse().unwrap()).collect();
             let leaf = leaf_of(job, shard.index, attempt).unwrap().hash();
             assert!(merkle::verify(root, leaf, &proof), "{attempt:?}");
+        }
+    }
+}
+
+/// Each attempt's record says among whom it was placed.
+async fn candidates_are_told(store: &HubStore, job: &InferenceJob) {
+    for shard in &job.status.as_ref().unwrap().shards {
+        for attempt in &shard.attempts {
+            let key = keys::candidates(&job.uid().unwrap(), shard.index, attempt.number);
+            let record: Value = serde_json::from_slice(&store.get(&key, 64 << 10).await.unwrap()).unwrap();
+            assert_eq!(record["offers"], PROVIDERS.len());
+            let node = attempt.node.as_deref().unwrap();
+            assert!(record["pinned"].as_array().unwrap().iter().any(|pinned| pinned == node), "{record}");
         }
     }
 }

@@ -5,6 +5,7 @@ use spillway_crds::InferenceJob;
 
 use super::{ReconcileError, found, order_key, uid};
 use crate::job::Context;
+use crate::job::plan::CandidatesRecord;
 use crate::keys;
 use crate::verification::{RESULTS_LIMIT, record_accepted, record_rejected};
 
@@ -61,4 +62,10 @@ pub(super) async fn record(context: &Context, job: &InferenceJob, shard: u32, at
         return Ok(record_accepted(store, place, &key, uid(job), status, shard.index, attempt).await?);
     }
     Ok(record_rejected(&context.store, uid(job), shard.index, attempt).await?)
+}
+
+/// A plan made again writes its own picture over the earlier one, until the attempt is in the status.
+pub(super) async fn candidates(context: &Context, job: &InferenceJob, record: &CandidatesRecord) -> Result<(), ReconcileError> {
+    let key = keys::candidates(uid(job), record.shard, record.attempt);
+    Ok(context.store.put(&key, serde_json::to_vec(record)?).await?)
 }

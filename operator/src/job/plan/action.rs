@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use spillway_crds::{AttemptState, InferenceJobStatus};
 
+use super::candidates::CandidatesRecord;
+
 /// The whole outcome of one planning pass.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JobPlan {
@@ -13,7 +15,7 @@ pub struct JobPlan {
     pub requeue_after: Duration,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     AddFinalizer,
     RemoveFinalizer,
@@ -27,6 +29,8 @@ pub enum Action {
     DeleteSplitter,
     /// Pod and Secret of the publisher.
     DeletePublisher,
+    /// Store why an attempt is pinned to its nodes.
+    StoreCandidates(Box<CandidatesRecord>),
     CreatePod { shard: u32, attempt: u16 },
     DeletePod { name: String, uid: String, resource_version: String, why: String },
     /// Show the attempt's state in the hub pod's status.
@@ -46,7 +50,7 @@ pub enum Action {
 impl Action {
     /// Whether it must be done before the status is written: the status then states a thing that is true.
     pub fn precedes_status(&self) -> bool {
-        matches!(self, Self::AddFinalizer | Self::RecordVerdict { .. })
+        matches!(self, Self::AddFinalizer | Self::StoreCandidates(_) | Self::RecordVerdict { .. })
     }
 }
 
@@ -61,6 +65,7 @@ impl fmt::Display for Action {
             Self::PublishInHub => formatter.write_str("publish in hub store"),
             Self::DeleteSplitter => formatter.write_str("delete splitter"),
             Self::DeletePublisher => formatter.write_str("delete publisher"),
+            Self::StoreCandidates(record) => write!(formatter, "store candidates {}/{}", record.shard, record.attempt),
             Self::CreatePod { shard, attempt } => write!(formatter, "create pod {shard}/{attempt}"),
             Self::DeletePod { name, why, .. } => write!(formatter, "delete pod {name}: {why}"),
             Self::MirrorPod { shard, attempt, state } => write!(formatter, "mirror {state:?} to pod {shard}/{attempt}"),

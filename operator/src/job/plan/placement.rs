@@ -15,6 +15,7 @@ use spillway_crds::{
 use super::acceptance::Terms;
 use super::action::Action;
 use super::attempts::{bound, idle};
+use super::candidates::CandidatesRecord;
 use super::draft::{Draft, has_live, is_accepted, run_of};
 use super::ledger::{reserved, spent, spent_on};
 use super::verification::{Standing, standing};
@@ -234,29 +235,29 @@ impl<'a> Round<'a> {
         if let Some(message) = &self.terms.suspended {
             return Some(Obstacle::Suspended(message.clone()));
         }
-        let nodes = match self.candidates(draft, need) {
-            Ok(nodes) => nodes,
+        let record = match self.candidates(draft, need) {
+            Ok(record) => record,
             Err(obstacle) => return Some(obstacle),
         };
-        let price = nodes.iter().filter_map(|node| draft.observed.offer(node)).map(|offer| offer.price).max();
+        let price = record.pinned.iter().filter_map(|node| draft.observed.offer(node)).map(|offer| offer.price).max();
         let bound = bound(self.terms, price.unwrap_or_default());
         if let Some(message) = over_budget(draft, self.terms, need, bound) {
             return Some(Obstacle::Budget(message));
         }
-        self.take_first_free(&nodes);
-        self.expect(draft, need, nodes, bound);
+        self.take_first_free(&record.pinned);
+        expect(draft, need, record, bound);
         None
     }
 
-    fn candidates(&mut self, draft: &Draft<'_>, need: &Need) -> Result<Vec<String>, Obstacle> {
+    fn candidates(&mut self, draft: &Draft<'_>, need: &Need) -> Result<CandidatesRecord, Obstacle> {
         let shard = &draft.status.shards[need.position];
         let number = u16::try_from(shard.attempts.len()).unwrap_or(u16::MAX);
         let requirement = requirement_of(draft, self.terms, shard, need.kind, number);
         let avoided = avoided(draft, need);
-        let nodes = self.free_nodes(draft, &requirement, &avoided);
-        let nodes = if nodes.is_empty() { self.free_nodes(draft, &requirement, &BTreeSet::new()) } else { nodes };
-        if !nodes.is_empty() {
-            return Ok(nodes);
+        let attempt = (need.shard, number, need.kind);
+        let pinned = self.pinned(draft, &requirement, &avoided, attempt);
+        if let Some(record) = pinned.or_else(|| self.pinned(draft, &requirement, &BTreeSet::new(), attempt)) {
+            return Ok(record);
         }
         let weights = &self.terms.job.weights;
         let idle: Vec<Offer> = draft.observed.offers.iter().map(idle).collect();
@@ -267,8 +268,14 @@ impl<'a> Round<'a> {
         Err(Obstacle::Busy { fitting: ranking.candidates.len() })
     }
 
-    /// The best nodes that fit and have GPUs left.
-    fn free_nodes(&mut self, draft: &Draft<'_>, requirement: &Requirement, avoided: &BTreeSet<String>) -> Vec<String> {
+    /// The best nodes that fit and have GPUs left, if there are any, and all that they were chosen from.
+    fn pinned(
+        &mut self,
+        draft: &Draft<'_>,
+        requirement: &Requirement,
+        avoided: &BTreeSet<String>,
+        attempt: (u32, u16, AttemptKind),
+    ) -> Option<CandidatesRecord> {
         let mut requirement = requirement.clone();
         requirement.excluded_providers.extend(avoided.iter().cloned());
         let key = (avoided.is_empty(), requirement.excluded_providers.clone());
@@ -279,22 +286,8 @@ impl<'a> Round<'a> {
         }
         let has_room = |node: &&String| self.free.get(*node).is_some_and(|free| *free >= requirement.gpus);
         let nodes = ranking.candidates.iter().map(|candidate| &candidate.node).filter(has_room);
-        nodes.take(CANDIDATES).cloned().collect()
-    }
-
-    fn expect(&self, draft: &mut Draft<'_>, need: &Need, candidates: Vec<String>, bound: MicroUsd) {
-        let created_at = Some(draft.time());
-        let shard = &mut draft.status.shards[need.position];
-        let number = u16::try_from(shard.attempts.len()).unwrap_or(u16::MAX);
-        shard.attempts.push(AttemptStatus {
-            number,
-            kind: need.kind,
-            candidates,
-            upper_bound_micro: bound.0,
-            created_at,
-            ..AttemptStatus::default()
-        });
-        draft.act(Action::CreatePod { shard: need.shard, attempt: number });
+        let nodes: Vec<String> = nodes.take(CANDIDATES).cloned().collect();
+        (!nodes.is_empty()).then(|| CandidatesRecord::new(ranking, attempt, draft.time(), &nodes))
     }
 
     fn report(self, draft: &mut Draft<'_>) {
@@ -303,6 +296,22 @@ impl<'a> Round<'a> {
             draft.status.placement = Some(explanation);
         }
     }
+}
+
+/// Writes the attempt down; its pod comes after the status.
+fn expect(draft: &mut Draft<'_>, need: &Need, record: CandidatesRecord, bound: MicroUsd) {
+    let number = record.attempt;
+    let attempt = AttemptStatus {
+        number,
+        kind: need.kind,
+        candidates: record.pinned.clone(),
+        upper_bound_micro: bound.0,
+        created_at: Some(draft.time()),
+        ..AttemptStatus::default()
+    };
+    draft.status.shards[need.position].attempts.push(attempt);
+    draft.act(Action::StoreCandidates(Box::new(record)));
+    draft.act(Action::CreatePod { shard: need.shard, attempt: number });
 }
 
 fn explanation(ranking: &Ranking) -> PlacementExplanation {

@@ -1,3 +1,5 @@
+mod candidates;
 mod properties;
 mod scenarios;
+mod settling;
 mod world;

@@ -10,7 +10,7 @@ use crate::accrual::Proof;
 use crate::job::observed::SettlementFact;
 use crate::verification::{Compared, Examined};
 
-fn two_providers() -> World {
+pub(super) fn two_providers() -> World {
     World::new(JOB, vec![offer("a", 1, 900_000), offer("b", 1, 1_000_000)])
 }
 
@@ -306,7 +306,7 @@ fn restart_at_every_stage_ends_the_same() {
 }
 
 /// The first `stages` parts of the happy path.
-fn play(world: &mut World, stages: usize) {
+pub(super) fn play(world: &mut World, stages: usize) {
     for stage in 0..stages {
         part(world, stage);
         world.settle("goes on");

@@ -43,6 +43,8 @@ pub(super) struct World {
     pub observed: Observed,
     pub now: Timestamp,
     pub recorded: BTreeSet<(u32, u16, bool)>,
+    /// Attempts whose candidates lie in the store.
+    pub stored: BTreeSet<(u32, u16)>,
     pub story: String,
     pods_made: u32,
 }
@@ -95,7 +97,7 @@ impl World {
             settlements: Vec::new(),
         };
         let now = "2026-01-01T00:00:00Z".parse().unwrap();
-        Self { observed, now, recorded: BTreeSet::new(), story: String::new(), pods_made: 0 }
+        Self { observed, now, recorded: BTreeSet::new(), stored: BTreeSet::new(), story: String::new(), pods_made: 0 }
     }
 
     pub(super) fn pass_time(&mut self, seconds: i64) {
@@ -175,6 +177,9 @@ impl World {
             Action::PublishInHub => observed.published = Knowledge::Known(Some(Ok(report()))),
             Action::DeleteSplitter => observed.splitter.pod = None,
             Action::DeletePublisher => observed.publisher.pod = None,
+            Action::StoreCandidates(record) => {
+                self.stored.insert((record.shard, record.attempt));
+            },
             Action::CreatePod { shard, attempt } => {
                 let name = names::attempt_pod("embed", *shard, *attempt);
                 self.pods_made += 1;
@@ -218,6 +223,7 @@ impl World {
             Action::DeleteStored => {
                 observed.manifest = Knowledge::Known(None);
                 observed.published = Knowledge::Known(None);
+                self.stored.clear();
             },
             Action::Event { .. } => {},
         }
