@@ -214,10 +214,10 @@ mod tests {
     #[test]
     fn base64_and_list_hold_the_same_vector() {
         use base64::Engine as _;
-        let bytes: Vec<u8> = [1.0f32, 0.5].iter().flat_map(|number| number.to_le_bytes()).collect();
+        let bytes: Vec<u8> = [3.0f32, 4.0].iter().flat_map(|number| number.to_le_bytes()).collect();
         let text = base64::engine::general_purpose::STANDARD.encode(bytes);
         let encoded = json!({"object": "list", "data": [{"index": 0, "embedding": text}]});
-        let comparison = compare(&lines(&[encoded]), &lines(&[embedding(&[1.0, 0.5])]));
+        let comparison = compare(&lines(&[encoded]), &lines(&[embedding(&[3.0, 4.0])]));
         assert_eq!(comparison, Comparison::WithinTolerance { min_cosine: 1.0 });
     }
 
