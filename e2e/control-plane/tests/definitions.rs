@@ -1,5 +1,8 @@
 //! The definitions in a real API server: what a newcomer writes wrong is answered with the field and the fix.
 
+// clippy's leave for tests covers test functions, not what they call.
+#![allow(clippy::unwrap_used)]
+
 use kube::api::{Api, DynamicObject, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};

@@ -1,8 +1,10 @@
-//! The chain half of the poster against a real anvil: what is on chain is the oracle.
+//! The poster against a real anvil, its chain half alone and, in `poster`, whole: what is on chain is the oracle.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod node;
+mod poster;
+mod watched;
 mod world;
 
 use alloy::primitives::{Address, B256};
