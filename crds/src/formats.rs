@@ -9,8 +9,14 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 
 /// The definition with `int32` and `int64` only.
 pub(crate) fn with_known_formats(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
-    let schemas = definition.spec.versions.iter_mut().filter_map(|version| version.schema.as_mut());
-    schemas.filter_map(|schema| schema.open_api_v3_schema.as_mut()).for_each(replace_formats);
+    let schemas = definition
+        .spec
+        .versions
+        .iter_mut()
+        .filter_map(|version| version.schema.as_mut());
+    schemas
+        .filter_map(|schema| schema.open_api_v3_schema.as_mut())
+        .for_each(replace_formats);
     definition
 }
 
@@ -25,7 +31,11 @@ fn replace_formats(schema: &mut JSONSchemaProps) {
         schema.format = Some(known.to_owned());
         schema.minimum = schema.minimum.or(Some(0.0));
     }
-    schema.properties.iter_mut().flat_map(|properties| properties.values_mut()).for_each(replace_formats);
+    schema
+        .properties
+        .iter_mut()
+        .flat_map(|properties| properties.values_mut())
+        .for_each(replace_formats);
     let combined = [&mut schema.all_of, &mut schema.any_of, &mut schema.one_of];
     combined.into_iter().flatten().flatten().for_each(replace_formats);
     match &mut schema.items {

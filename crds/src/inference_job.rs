@@ -370,7 +370,10 @@ fn default_max_share() -> String {
 
 impl Default for VerificationPolicy {
     fn default() -> Self {
-        Self { policy: VerificationMode::default(), max_share: default_max_share() }
+        Self {
+            policy: VerificationMode::default(),
+            max_share: default_max_share(),
+        }
     }
 }
 

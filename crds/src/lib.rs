@@ -24,8 +24,8 @@ pub use settlement::*;
 pub use spend_policy::*;
 pub use work_assignment::*;
 
-pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::CustomResourceExt;
 
 /// All definitions with the file names they are written to.
@@ -38,5 +38,7 @@ pub fn definitions() -> Vec<(&'static str, CustomResourceDefinition)> {
         ("spendpolicies.yaml", SpendPolicy::crd()),
         ("workassignments.yaml", WorkAssignment::crd()),
     ];
-    generated.map(|(file, definition)| (file, formats::with_known_formats(definition))).into()
+    generated
+        .map(|(file, definition)| (file, formats::with_known_formats(definition)))
+        .into()
 }

@@ -18,7 +18,9 @@ fn no_integer_has_a_format_that_kubernetes_does_not_know() {
     for (file, definition) in spillway_crds::definitions() {
         let yaml = serde_yaml::to_string(&definition).unwrap();
         let formats = yaml.lines().filter_map(|line| line.trim().strip_prefix("format: "));
-        let unknown: Vec<&str> = formats.filter(|format| !["int32", "int64", "date-time"].contains(format)).collect();
+        let unknown: Vec<&str> = formats
+            .filter(|format| !["int32", "int64", "date-time"].contains(format))
+            .collect();
         assert!(unknown.is_empty(), "{file}: {unknown:?}");
     }
 }

@@ -177,6 +177,14 @@ fn an_invoice_names_the_billed_time_and_not_the_meter() {
     };
     assert_eq!(billed(|attempt| attempt.billed_millis = Some(60_000)), 60_000);
     assert_eq!(billed(|_| ()), 88_431, "the meter is below wall time and bound");
-    assert_eq!(billed(|attempt| attempt.finished_at = attempt.assigned_at.clone()), 1_000, "wall time");
-    assert_eq!(billed(|attempt| attempt.upper_bound_micro = 20_000), 60_000, "0.02 at 1.20 an hour");
+    assert_eq!(
+        billed(|attempt| attempt.finished_at = attempt.assigned_at.clone()),
+        1_000,
+        "wall time"
+    );
+    assert_eq!(
+        billed(|attempt| attempt.upper_bound_micro = 20_000),
+        60_000,
+        "0.02 at 1.20 an hour"
+    );
 }
