@@ -8,7 +8,7 @@ export KUBEBUILDER_ASSETS ?= $(KUBERNETES)
 # kubectl, helm, kind and the kubectl-spillway plugin for the recipes below.
 export PATH := $(CARGO_TARGET_DIR)/x86_64-unknown-linux-musl/debug:$(KUBERNETES):$(PATH)
 
-.PHONY: help tools lint test test-rust test-contracts test-reference e2e demo demo-down crds clusters
+.PHONY: help tools lint test test-rust test-contracts test-go test-reference e2e demo demo-down crds clusters
 
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -17,12 +17,14 @@ tools: ## Install or build what the host lacks (first time: 15-25 minutes on 2 c
 	e2e/tools/install.sh
 	e2e/tools/kubernetes.sh
 
-lint: tools ## Format, clippy, shellcheck
+lint: tools ## Format, clippy, shellcheck, charts
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	cd e2e/device-plugin && test -z "$$(gofmt -l .)" && go vet ./...
+	charts/check.sh
 	shellcheck -x -P SCRIPTDIR .ci/run $$(git ls-files '*.sh')
 
-test: lint test-rust test-contracts test-reference ## Unit, property, integration (real kube-apiserver) and contract tests
+test: lint test-rust test-contracts test-go test-reference ## Unit, property, integration (real kube-apiserver) and contract tests
 
 test-rust: tools settlement/contracts/node_modules
 	SPILLWAY_MODEL_DIR=$$(e2e/engine/weights.sh) cargo test --workspace --exclude spillway-e2e-scenarios
@@ -33,6 +35,9 @@ test-contracts: settlement/contracts/node_modules ## Contract tests, drift of AB
 settlement/contracts/node_modules: settlement/contracts/package-lock.json
 	$(MAKE) -C settlement/contracts install
 	touch $@
+
+test-go: ## The device-plugin simulator of the test ground
+	cd e2e/device-plugin && go test ./...
 
 test-reference: ## Recompute 20 of the 200 golden vectors with the numpy reference
 	e2e/engine/reference/python.sh verify.py --recompute 20 "$$(e2e/engine/weights.sh)"
@@ -53,4 +58,4 @@ demo-down: ## Remove the clusters of the demo
 
 crds: ## Write crds/*.yaml from the Rust types, and the chart's copy
 	cargo run --quiet -p spillway-crds --bin generate crds
-	cp crds/*.yaml charts/spillway/crds/
+	charts/check.sh --update

@@ -25,11 +25,23 @@ pub(crate) struct Connection {
 
 impl Hub {
     pub(crate) async fn connect(&self) -> anyhow::Result<Connection> {
-        let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
+        let options = KubeConfigOptions {
+            context: self.context.clone(),
+            ..KubeConfigOptions::default()
+        };
         let kubeconfig = Kubeconfig::read().context("read the kubeconfig")?;
-        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.context("read the kubeconfig")?;
-        let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let config = Config::from_custom_kubeconfig(kubeconfig, &options)
+            .await
+            .context("read the kubeconfig")?;
+        let namespace = self
+            .namespace
+            .clone()
+            .unwrap_or_else(|| config.default_namespace.clone());
         let server = config.cluster_url.to_string();
-        Ok(Connection { client: Client::try_from(config)?, namespace, server })
+        Ok(Connection {
+            client: Client::try_from(config)?,
+            namespace,
+            server,
+        })
     }
 }

@@ -28,9 +28,15 @@ pub(crate) async fn run(hub: &Hub, arguments: Arguments) -> anyhow::Result<()> {
 
 pub(crate) async fn read(connection: &Connection, name: &str) -> anyhow::Result<(InferenceJob, Vec<Settlement>)> {
     let jobs: Api<InferenceJob> = Api::namespaced(connection.client.clone(), &connection.namespace);
-    let job = jobs.get(name).await.with_context(|| format!("read InferenceJob {}/{name}", connection.namespace))?;
+    let job = jobs
+        .get(name)
+        .await
+        .with_context(|| format!("read InferenceJob {}/{name}", connection.namespace))?;
     let settlements: Api<Settlement> = Api::namespaced(connection.client.clone(), names::SYSTEM_NAMESPACE);
-    let settlements = settlements.list(&ListParams::default()).await.context("read the Settlements")?;
+    let settlements = settlements
+        .list(&ListParams::default())
+        .await
+        .context("read the Settlements")?;
     Ok((job, settlements.items))
 }
 

@@ -72,8 +72,18 @@ pub(crate) async fn run(hub: &Hub, arguments: Arguments) -> anyhow::Result<()> {
     register(&client, &arguments).await?;
     let secret = join_secret(&client, &arguments.name).await?;
     let token = mint(&client, &arguments.name, &secret).await?;
-    let setting = |key: &str| settings.data.as_ref().and_then(|data| data.get(key)).filter(|value| !value.is_empty());
-    let server = arguments.server.clone().or_else(|| setting("server").cloned()).unwrap_or(connection.server);
+    let setting = |key: &str| {
+        settings
+            .data
+            .as_ref()
+            .and_then(|data| data.get(key))
+            .filter(|value| !value.is_empty())
+    };
+    let server = arguments
+        .server
+        .clone()
+        .or_else(|| setting("server").cloned())
+        .unwrap_or(connection.server);
     let bundle = json!({
         "server": server.trim_end_matches('/'),
         "caData": BASE64_STANDARD.encode(authority(&client).await?),
@@ -85,7 +95,10 @@ pub(crate) async fn run(hub: &Hub, arguments: Arguments) -> anyhow::Result<()> {
         "orderSigners": signers,
         "payout": arguments.payout,
     });
-    let chart = arguments.chart.or_else(|| setting("providerChart").cloned()).unwrap_or_else(|| "spillway-provider".to_owned());
+    let chart = arguments
+        .chart
+        .or_else(|| setting("providerChart").cloned())
+        .unwrap_or_else(|| "spillway-provider".to_owned());
     let bundle = BASE64_STANDARD.encode(bundle.to_string());
     eprintln!("Run this on the provider's cluster within an hour; set the price you ask for:");
     println!(
@@ -98,18 +111,28 @@ pub(crate) async fn run(hub: &Hub, arguments: Arguments) -> anyhow::Result<()> {
 async fn settings(client: &Client) -> anyhow::Result<ConfigMap> {
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), names::SYSTEM_NAMESPACE);
     maps.get(HUB_SETTINGS).await.with_context(|| {
-        format!("read ConfigMap {}/{HUB_SETTINGS}: is this the hub, and is its chart installed?", names::SYSTEM_NAMESPACE)
+        format!(
+            "read ConfigMap {}/{HUB_SETTINGS}: is this the hub, and is its chart installed?",
+            names::SYSTEM_NAMESPACE
+        )
     })
 }
 
 /// Keys that some payer authorised here; an agent works for these alone.
 async fn order_signers(client: &Client) -> anyhow::Result<Vec<String>> {
     let policies: Api<SpendPolicy> = Api::all(client.clone());
-    let mut signers: Vec<String> =
-        policies.list(&ListParams::default()).await?.into_iter().map(|policy| policy.spec.order_signing_key.address).collect();
+    let mut signers: Vec<String> = policies
+        .list(&ListParams::default())
+        .await?
+        .into_iter()
+        .map(|policy| policy.spec.order_signing_key.address)
+        .collect();
     signers.sort();
     signers.dedup();
-    ensure!(!signers.is_empty(), "the hub has no SpendPolicy: apply one first, an agent works for its order-signing key alone");
+    ensure!(
+        !signers.is_empty(),
+        "the hub has no SpendPolicy: apply one first, an agent works for its order-signing key alone"
+    );
     Ok(signers)
 }
 
@@ -135,7 +158,9 @@ async fn register(client: &Client, arguments: &Arguments) -> anyhow::Result<()> 
             );
             Ok(())
         }
-        other => other.map(drop).with_context(|| format!("create GpuProvider {}", arguments.name)),
+        other => other
+            .map(drop)
+            .with_context(|| format!("create GpuProvider {}", arguments.name)),
     }
 }
 
@@ -150,9 +175,14 @@ async fn join_secret(client: &Client, provider: &str) -> anyhow::Result<Secret> 
         }
         let status = providers.get(provider).await?.status.unwrap_or_default();
         if status.joined_at.is_some() {
-            bail!("provider {provider} has joined already; to join another cluster under this name run `kubectl delete gpuprovider {provider}` first");
+            bail!(
+                "provider {provider} has joined already; to join another cluster under this name run `kubectl delete gpuprovider {provider}` first"
+            );
         }
-        ensure!(started.elapsed() < PROVISION_LIMIT, "the operator has not prepared provider {provider} within {PROVISION_LIMIT:?}: is it running?");
+        ensure!(
+            started.elapsed() < PROVISION_LIMIT,
+            "the operator has not prepared provider {provider} within {PROVISION_LIMIT:?}: is it running?"
+        );
         tokio::time::sleep(POLL).await;
     }
 }
@@ -172,14 +202,25 @@ async fn mint(client: &Client, provider: &str, secret: &Secret) -> anyhow::Resul
         }),
         ..TokenRequest::default()
     };
-    let answer =
-        accounts.create_token_request(names::JOIN_SERVICE_ACCOUNT, &PostParams::default(), &request).await.context("mint the join token")?;
-    answer.status.and_then(|status| status.token).context("the API server answered without a token")
+    let answer = accounts
+        .create_token_request(names::JOIN_SERVICE_ACCOUNT, &PostParams::default(), &request)
+        .await
+        .context("mint the join token")?;
+    answer
+        .status
+        .and_then(|status| status.token)
+        .context("the API server answered without a token")
 }
 
 /// The certificate authority that Kubernetes publishes to every namespace.
 async fn authority(client: &Client) -> anyhow::Result<String> {
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), names::SYSTEM_NAMESPACE);
-    let published = maps.get("kube-root-ca.crt").await.context("read ConfigMap kube-root-ca.crt")?;
-    published.data.and_then(|data| data.get("ca.crt").cloned()).context("ConfigMap kube-root-ca.crt has no ca.crt")
+    let published = maps
+        .get("kube-root-ca.crt")
+        .await
+        .context("read ConfigMap kube-root-ca.crt")?;
+    published
+        .data
+        .and_then(|data| data.get("ca.crt").cloned())
+        .context("ConfigMap kube-root-ca.crt has no ca.crt")
 }

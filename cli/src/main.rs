@@ -14,7 +14,12 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 
 #[derive(Debug, Parser)]
-#[command(name = "kubectl spillway", bin_name = "kubectl spillway", version, about = "Ask and administer a Spillway hub")]
+#[command(
+    name = "kubectl spillway",
+    bin_name = "kubectl spillway",
+    version,
+    about = "Ask and administer a Spillway hub"
+)]
 struct Arguments {
     #[command(flatten)]
     hub: connect::Hub,

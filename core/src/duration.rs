@@ -22,7 +22,10 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
             "ms" => 1,
             _ => return Err(malformed()),
         };
-        let part = number.checked_mul(unit_millis).map(Duration::from_millis).ok_or_else(malformed)?;
+        let part = number
+            .checked_mul(unit_millis)
+            .map(Duration::from_millis)
+            .ok_or_else(malformed)?;
         total = total.checked_add(part).ok_or_else(malformed)?;
         rest = &rest[digits + letters..];
     }
@@ -44,7 +47,18 @@ mod tests {
 
     #[test]
     fn refuses_the_rest() {
-        for text in ["", "h", "5", "-1s", "1.5h", "1d", "1 h", "99999999999999999999h", "18446744073709551615h", "é"] {
+        for text in [
+            "",
+            "h",
+            "5",
+            "-1s",
+            "1.5h",
+            "1d",
+            "1 h",
+            "99999999999999999999h",
+            "18446744073709551615h",
+            "é",
+        ] {
             assert!(parse(text).is_err(), "{text:?}");
         }
     }

@@ -14,8 +14,8 @@ pub mod money;
 pub mod order;
 pub mod receipt;
 pub mod reputation;
-pub mod sealing;
 pub mod results;
+pub mod sealing;
 pub mod shard;
 pub mod signature;
 

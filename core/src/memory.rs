@@ -48,9 +48,9 @@ impl FromStr for Bytes {
 impl fmt::Display for Bytes {
     /// The largest binary unit that divides the amount, such as `24Gi`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = [("Ti", 40), ("Gi", 30), ("Mi", 20), ("Ki", 10)].into_iter().find(|(_, shift)| {
-            self.0 != 0 && self.0.trailing_zeros() >= *shift
-        });
+        let unit = [("Ti", 40), ("Gi", 30), ("Mi", 20), ("Ki", 10)]
+            .into_iter()
+            .find(|(_, shift)| self.0 != 0 && self.0.trailing_zeros() >= *shift);
         match unit {
             Some((name, shift)) => write!(formatter, "{}{name}", self.0 >> shift),
             None => write!(formatter, "{}", self.0),

@@ -55,7 +55,11 @@ impl FromStr for MicroUsd {
         let too_large = || MoneyError::TooLarge(text.to_owned());
         let whole: u64 = whole.parse().map_err(|_| too_large())?;
         let fraction: u64 = format!("{fraction:0<6}").parse().map_err(|_| malformed())?;
-        whole.checked_mul(MICRO_PER_USD).and_then(|micro| micro.checked_add(fraction)).map(Self).ok_or_else(too_large)
+        whole
+            .checked_mul(MICRO_PER_USD)
+            .and_then(|micro| micro.checked_add(fraction))
+            .map(Self)
+            .ok_or_else(too_large)
     }
 }
 
@@ -124,9 +128,15 @@ mod tests {
     #[test]
     fn refuses_what_is_not_an_amount() {
         for text in ["", ".", "1.", ".5", "-1", "+1", "1e3", "1.0000001", "1,20", "NaN", " 1"] {
-            assert!(matches!(text.parse::<MicroUsd>(), Err(MoneyError::Malformed(_))), "{text:?}");
+            assert!(
+                matches!(text.parse::<MicroUsd>(), Err(MoneyError::Malformed(_))),
+                "{text:?}"
+            );
         }
-        assert!(matches!("99999999999999999999".parse::<MicroUsd>(), Err(MoneyError::TooLarge(_))));
+        assert!(matches!(
+            "99999999999999999999".parse::<MicroUsd>(),
+            Err(MoneyError::TooLarge(_))
+        ));
     }
 
     #[test]

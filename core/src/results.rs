@@ -35,12 +35,25 @@ impl ResultLine {
     /// The line of a request that the engine answered, with whatever status.
     pub fn answered(custom_id: &str, status_code: u16, body: Value) -> Self {
         let id = request_id(custom_id);
-        let response = Some(ResultResponse { status_code, request_id: id.clone(), body });
-        Self { id, custom_id: custom_id.to_owned(), response, error: None }
+        let response = Some(ResultResponse {
+            status_code,
+            request_id: id.clone(),
+            body,
+        });
+        Self {
+            id,
+            custom_id: custom_id.to_owned(),
+            response,
+            error: None,
+        }
     }
 
     pub fn succeeded(&self) -> bool {
-        self.error.is_none() && self.response.as_ref().is_some_and(|response| response.status_code == 200)
+        self.error.is_none()
+            && self
+                .response
+                .as_ref()
+                .is_some_and(|response| response.status_code == 200)
     }
 }
 
@@ -55,8 +68,13 @@ pub enum Comparison {
     /// Equal to the byte.
     Exact,
     /// Equal but for what honest hardware may differ in; `min_cosine` over all vectors, 1 when there are none.
-    WithinTolerance { min_cosine: f64 },
-    Mismatch { custom_id: String, why: String },
+    WithinTolerance {
+        min_cosine: f64,
+    },
+    Mismatch {
+        custom_id: String,
+        why: String,
+    },
 }
 
 /// Compares the results of two runs of one shard.
@@ -66,7 +84,10 @@ pub fn compare(work: &[u8], check: &[u8]) -> Comparison {
     }
     match compare_lines(work, check) {
         Ok(min_cosine) => Comparison::WithinTolerance { min_cosine },
-        Err(mismatch) => Comparison::Mismatch { custom_id: mismatch.custom_id, why: mismatch.why },
+        Err(mismatch) => Comparison::Mismatch {
+            custom_id: mismatch.custom_id,
+            why: mismatch.why,
+        },
     }
 }
 
@@ -79,10 +100,16 @@ fn compare_lines(work: &[u8], check: &[u8]) -> Result<f64, Mismatch> {
     let (work, check) = (parse(work, "first")?, parse(check, "second")?);
     if work.len() != check.len() {
         let why = format!("{} results against {}", work.len(), check.len());
-        return Err(Mismatch { custom_id: String::new(), why });
+        return Err(Mismatch {
+            custom_id: String::new(),
+            why,
+        });
     }
     work.iter().zip(&check).try_fold(1.0, |least: f64, (work, check)| {
-        let cosine = compare_line(work, check).map_err(|why| Mismatch { custom_id: work.custom_id.clone(), why })?;
+        let cosine = compare_line(work, check).map_err(|why| Mismatch {
+            custom_id: work.custom_id.clone(),
+            why,
+        })?;
         Ok(least.min(cosine))
     })
 }
@@ -90,7 +117,10 @@ fn compare_lines(work: &[u8], check: &[u8]) -> Result<f64, Mismatch> {
 fn parse(bytes: &[u8], which: &str) -> Result<Vec<ResultLine>, Mismatch> {
     let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     let parsed: Result<Vec<ResultLine>, _> = lines.map(serde_json::from_slice).collect();
-    parsed.map_err(|error| Mismatch { custom_id: String::new(), why: format!("the {which} run is not JSONL: {error}") })
+    parsed.map_err(|error| Mismatch {
+        custom_id: String::new(),
+        why: format!("the {which} run is not JSONL: {error}"),
+    })
 }
 
 fn compare_line(work: &ResultLine, check: &ResultLine) -> Result<f64, String> {
@@ -120,14 +150,21 @@ fn compare_bodies(work: &Value, check: &Value) -> Result<f64, String> {
     }
     first.iter().zip(&second).try_fold(1.0, |least: f64, (first, second)| {
         let cosine = cosine(first, second).ok_or("vectors of different length, or without a direction")?;
-        if cosine >= LEAST_COSINE { Ok(least.min(cosine)) } else { Err(format!("cosine {cosine:.6}")) }
+        if cosine >= LEAST_COSINE {
+            Ok(least.min(cosine))
+        } else {
+            Err(format!("cosine {cosine:.6}"))
+        }
     })
 }
 
 /// Takes `data[*].embedding` out of an embeddings answer.
 fn take_vectors(body: &mut Value) -> Result<Vec<Vec<f64>>, String> {
     let data = body.get_mut("data").and_then(Value::as_array_mut);
-    let embeddings = data.into_iter().flatten().filter_map(|item| item.as_object_mut()?.remove("embedding"));
+    let embeddings = data
+        .into_iter()
+        .flatten()
+        .filter_map(|item| item.as_object_mut()?.remove("embedding"));
     embeddings.map(|embedding| vector(&embedding)).collect()
 }
 
@@ -135,7 +172,11 @@ fn vector(embedding: &Value) -> Result<Vec<f64>, String> {
     match embedding {
         Value::Array(numbers) => numbers
             .iter()
-            .map(|number| number.as_f64().ok_or_else(|| "a vector holds something that is no number".to_owned()))
+            .map(|number| {
+                number
+                    .as_f64()
+                    .ok_or_else(|| "a vector holds something that is no number".to_owned())
+            })
             .collect(),
         Value::String(text) => base64_vector(text),
         _ => Err("an embedding is neither a list nor base64".to_owned()),
@@ -152,7 +193,10 @@ fn base64_vector(text: &str) -> Result<Vec<f64>, String> {
     if !rest.is_empty() {
         return Err("an embedding in base64 is not made of 32-bit floats".to_owned());
     }
-    Ok(chunks.iter().map(|chunk| f64::from(f32::from_le_bytes(*chunk))).collect())
+    Ok(chunks
+        .iter()
+        .map(|chunk| f64::from(f32::from_le_bytes(*chunk)))
+        .collect())
 }
 
 fn cosine(first: &[f64], second: &[f64]) -> Option<f64> {
@@ -207,7 +251,9 @@ mod tests {
     #[test]
     fn nearly_equal_vectors_are_within_tolerance() {
         let (work, check) = (lines(&[embedding(&[1.0, 0.0])]), lines(&[embedding(&[1.0, 1e-4])]));
-        let Comparison::WithinTolerance { min_cosine } = compare(&work, &check) else { panic!() };
+        let Comparison::WithinTolerance { min_cosine } = compare(&work, &check) else {
+            panic!()
+        };
         assert!((LEAST_COSINE..1.0).contains(&min_cosine));
     }
 
@@ -226,13 +272,21 @@ mod tests {
         let honest = lines(&[embedding(&[1.0, 0.0]), embedding(&[0.0, 1.0])]);
         for (cheat, expected) in [
             (lines(&[embedding(&[1.0, 0.0]), embedding(&[1.0, 0.0])]), "cosine"),
-            (lines(&[embedding(&[1.0, 0.0]), embedding(&[0.0, 0.0])]), "without a direction"),
+            (
+                lines(&[embedding(&[1.0, 0.0]), embedding(&[0.0, 0.0])]),
+                "without a direction",
+            ),
             (lines(&[embedding(&[1.0, 0.0]), embedding(&[0.0])]), "different length"),
             (lines(&[embedding(&[1.0, 0.0])]), "2 results against 1"),
-            (lines(&[embedding(&[1.0, 0.0]), json!({"data": []})]), "the answers differ"),
+            (
+                lines(&[embedding(&[1.0, 0.0]), json!({"data": []})]),
+                "the answers differ",
+            ),
             (b"nonsense\n".to_vec(), "not JSONL"),
         ] {
-            let Comparison::Mismatch { why, .. } = compare(&honest, &cheat) else { panic!("{expected}") };
+            let Comparison::Mismatch { why, .. } = compare(&honest, &cheat) else {
+                panic!("{expected}")
+            };
             assert!(why.contains(expected), "{why}");
         }
     }
@@ -241,8 +295,14 @@ mod tests {
     fn completions_may_differ_in_what_a_run_brings_along() {
         let answer = |id: &str, text: &str| json!({"id": id, "created": 1, "choices": [{"text": text}]});
         let work = lines(&[answer("a", "yes")]);
-        assert_eq!(compare(&work, &lines(&[answer("b", "yes")])), Comparison::WithinTolerance { min_cosine: 1.0 });
-        assert!(matches!(compare(&work, &lines(&[answer("a", "no")])), Comparison::Mismatch { .. }));
+        assert_eq!(
+            compare(&work, &lines(&[answer("b", "yes")])),
+            Comparison::WithinTolerance { min_cosine: 1.0 }
+        );
+        assert!(matches!(
+            compare(&work, &lines(&[answer("a", "no")])),
+            Comparison::Mismatch { .. }
+        ));
     }
 
     proptest! {

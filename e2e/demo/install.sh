@@ -15,7 +15,8 @@ export KUBECONFIG=${KUBECONFIG:-$KUBECONFIG_MERGED}
 export PATH=$CARGO_TARGET/$CARGO_TRIPLE/debug:$KUBERNETES_BIN:$PATH
 need kubectl helm jq curl docker cargo
 # Keys of this ground lie here.
-mkdir -p -m 700 "$DEMO" "$DEMO/keys"
+mkdir -p "$DEMO/keys"
+chmod 700 "$DEMO" "$DEMO/keys"
 
 # image NAME: the reference under which a cluster has this content: the tag is the image's ID, so new content rolls pods.
 image() {

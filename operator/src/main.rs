@@ -48,7 +48,10 @@ async fn lead(
         return Ok(());
     }
     tracing::info!(identity = settings.identity, "leading");
-    let place = ChainPlace { chain_id: settings.chain_id, contract: settings.settlement_contract };
+    let place = ChainPlace {
+        chain_id: settings.chain_id,
+        contract: settings.settlement_contract,
+    };
     let sealed = Arc::new(SealedAttempts::default());
     let accrual = Accrual::new(
         client.clone(),
@@ -58,8 +61,12 @@ async fn lead(
         batch_limits(&settings)?,
         sealed.clone(),
     );
-    let job_settings =
-        job::Settings { namespace: settings.namespace, runner_image: settings.runner_image, place, sealed };
+    let job_settings = job::Settings {
+        namespace: settings.namespace,
+        runner_image: settings.runner_image,
+        place,
+        sealed,
+    };
     tokio::try_join!(
         leadership.keep(cancelled.clone()),
         provider::run(client.clone(), cancelled.clone()),
@@ -73,5 +80,8 @@ async fn lead(
 
 fn batch_limits(settings: &Settings) -> anyhow::Result<BatchLimits> {
     let oldest = SignedDuration::try_from(settings.batch_age).context("BATCH_AGE is too long")?;
-    Ok(BatchLimits { leaves: usize::from(settings.batch_leaves), oldest })
+    Ok(BatchLimits {
+        leaves: usize::from(settings.batch_leaves),
+        oldest,
+    })
 }

@@ -42,11 +42,17 @@ pub async fn serve(
         .route("/readyz", get(ready))
         .with_state(health)
         .route("/metrics", get(metrics).with_state(registry));
-    axum::serve(listener, router).with_graceful_shutdown(cancelled.cancelled_owned()).await
+    axum::serve(listener, router)
+        .with_graceful_shutdown(cancelled.cancelled_owned())
+        .await
 }
 
 async fn ready(State(health): State<Health>) -> (StatusCode, &'static str) {
-    if health.is_ready() { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "not synced yet") }
+    if health.is_ready() {
+        (StatusCode::OK, "ok")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not synced yet")
+    }
 }
 
 async fn metrics(State(registry): State<Registry>) -> Result<Vec<u8>, StatusCode> {

@@ -9,7 +9,9 @@ pub fn init_telemetry() {
     let registry = tracing_subscriber::registry().with(filter);
     // An already installed subscriber (tests) stays.
     let _ = if json {
-        registry.with(fmt::layer().json().with_writer(std::io::stderr)).try_init()
+        registry
+            .with(fmt::layer().json().with_writer(std::io::stderr))
+            .try_init()
     } else {
         registry.with(fmt::layer().with_writer(std::io::stderr)).try_init()
     };

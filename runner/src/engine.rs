@@ -46,10 +46,15 @@ pub struct Answers {
 /// # Errors
 /// Names the first line that is not a request.
 pub fn requests(shard: &[u8]) -> Result<Vec<Request>, EngineError> {
-    let lines = shard.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty());
+    let lines = shard
+        .split(|byte| *byte == b'\n')
+        .enumerate()
+        .filter(|(_, line)| !line.is_empty());
     let parse = |(index, line): (usize, &[u8])| {
-        serde_json::from_slice(line)
-            .map_err(|error| EngineError::Malformed { line: index + 1, reason: error.to_string() })
+        serde_json::from_slice(line).map_err(|error| EngineError::Malformed {
+            line: index + 1,
+            reason: error.to_string(),
+        })
     };
     lines.map(parse).collect()
 }
@@ -68,13 +73,17 @@ pub async fn wait_until_ready(client: &Client, task: &WorkTask) -> Result<(), En
         }
         tokio::time::sleep(READY_POLL).await;
     }
-    Err(EngineError::NotReady { path: task.health_path.clone() })
+    Err(EngineError::NotReady {
+        path: task.health_path.clone(),
+    })
 }
 
 /// Sends all requests, `task.concurrency` at a time.
 pub async fn answer_all(client: &Client, task: &WorkTask, requests: Vec<Request>) -> Answers {
     let at_once = usize::try_from(task.concurrency).unwrap_or(1).max(1);
-    let mut lines = stream::iter(requests).map(|request| answer(client, task, request)).buffered(at_once);
+    let mut lines = stream::iter(requests)
+        .map(|request| answer(client, task, request))
+        .buffered(at_once);
     let mut answers = Answers::default();
     while let Some(line) = lines.next().await {
         answers.count(line);
@@ -84,7 +93,11 @@ pub async fn answer_all(client: &Client, task: &WorkTask, requests: Vec<Request>
 
 impl Answers {
     fn count(&mut self, line: ResultLine) {
-        let (prompt, completion) = line.response.as_ref().map(|response| token_usage(&response.body)).unwrap_or_default();
+        let (prompt, completion) = line
+            .response
+            .as_ref()
+            .map(|response| token_usage(&response.body))
+            .unwrap_or_default();
         self.prompt_tokens += prompt;
         self.completion_tokens += completion;
         self.failed += u64::from(!line.succeeded());
@@ -111,7 +124,13 @@ async fn answer(client: &Client, task: &WorkTask, request: Request) -> ResultLin
 }
 
 async fn send(client: &Client, url: &str, body: &Value) -> Result<(StatusCode, Value), String> {
-    let response = client.post(url).timeout(REQUEST_LIMIT).json(body).send().await.map_err(|error| error.to_string())?;
+    let response = client
+        .post(url)
+        .timeout(REQUEST_LIMIT)
+        .json(body)
+        .send()
+        .await
+        .map_err(|error| error.to_string())?;
     let status = response.status();
     let text = response.text().await.map_err(|error| error.to_string())?;
     let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
@@ -123,6 +142,13 @@ fn is_passing(status: StatusCode) -> bool {
 }
 
 fn unanswered(custom_id: &str, message: &str) -> ResultLine {
-    let error = ResultError { code: "engine_unreachable".to_owned(), message: message.to_owned() };
-    ResultLine { error: Some(error), response: None, ..ResultLine::answered(custom_id, 0, Value::Null) }
+    let error = ResultError {
+        code: "engine_unreachable".to_owned(),
+        message: message.to_owned(),
+    };
+    ResultLine {
+        error: Some(error),
+        response: None,
+        ..ResultLine::answered(custom_id, 0, Value::Null)
+    }
 }

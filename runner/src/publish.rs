@@ -20,7 +20,10 @@ pub async fn run(plan_file: &Path) -> anyhow::Result<PublishedReport> {
     let client = Client::new();
     let uri = format!("{}results.jsonl", plan.output_uri);
     let (store, key) = store::open(&uri)?;
-    let upload = store.put_multipart(&key).await.with_context(|| format!("write output.uri {uri}"))?;
+    let upload = store
+        .put_multipart(&key)
+        .await
+        .with_context(|| format!("write output.uri {uri}"))?;
     let mut writer = WriteMultipart::new(upload);
     let report = match copy(&client, &plan, &mut writer, &uri).await {
         Ok(report) => report,
@@ -29,7 +32,10 @@ pub async fn run(plan_file: &Path) -> anyhow::Result<PublishedReport> {
             return Err(error);
         }
     };
-    writer.finish().await.with_context(|| format!("write output.uri {uri}"))?;
+    writer
+        .finish()
+        .await
+        .with_context(|| format!("write output.uri {uri}"))?;
     let body = serde_json::to_vec(&report)?;
     transfer::put(&client, "write the publication report", &plan.report_url, body.into()).await?;
     Ok(report)
@@ -44,10 +50,17 @@ async fn copy(
     let (mut whole, mut lines) = (Sha256::new(), 0);
     for (index, shard) in plan.shards.iter().enumerate() {
         let results = transfer::get(client, "read accepted results", &shard.url).await?;
-        ensure!(digest(&results) == shard.digest, "the results of shard {index} are not the accepted ones");
+        ensure!(
+            digest(&results) == shard.digest,
+            "the results of shard {index} are not the accepted ones"
+        );
         whole.update(&results);
         lines += results.iter().filter(|byte| **byte == b'\n').count() as u64;
         writer.put(results);
     }
-    Ok(PublishedReport { uri: uri.to_owned(), digest: format!("sha256:{}", hex::encode(whole.finalize())), lines })
+    Ok(PublishedReport {
+        uri: uri.to_owned(),
+        digest: format!("sha256:{}", hex::encode(whole.finalize())),
+        lines,
+    })
 }

@@ -14,11 +14,17 @@ const MESSAGE_LIMIT: usize = 1024;
 /// When the file cannot be written, or the report is longer than Kubernetes keeps.
 pub fn write(path: &Path, report: &WorkReport) -> anyhow::Result<()> {
     let text = serde_json::to_vec(report)?;
-    anyhow::ensure!(text.len() <= LIMIT, "the report has {} bytes; {LIMIT} are kept", text.len());
+    anyhow::ensure!(
+        text.len() <= LIMIT,
+        "the report has {} bytes; {LIMIT} are kept",
+        text.len()
+    );
     Ok(std::fs::write(path, text)?)
 }
 
 /// A failure, cut to what fits.
 pub fn failed(error: &anyhow::Error) -> WorkReport {
-    WorkReport::Failed { message: format!("{error:#}").chars().take(MESSAGE_LIMIT).collect() }
+    WorkReport::Failed {
+        message: format!("{error:#}").chars().take(MESSAGE_LIMIT).collect(),
+    }
 }

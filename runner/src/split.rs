@@ -29,13 +29,25 @@ async fn read_input(uri: &str) -> anyhow::Result<bytes::Bytes> {
     let (store, key) = store::open(uri)?;
     let object = store.get(&key).await.with_context(|| format!("read input.uri {uri}"))?;
     let size = object.meta.size;
-    ensure!(size <= INPUT_LIMIT, "input.uri {uri} has {size} bytes; at most {INPUT_LIMIT} are split");
+    ensure!(
+        size <= INPUT_LIMIT,
+        "input.uri {uri} has {size} bytes; at most {INPUT_LIMIT} are split"
+    );
     object.bytes().await.with_context(|| format!("read input.uri {uri}"))
 }
 
-async fn write(client: &Client, plan: &SplitPlan, manifest: &ShardManifest, bodies: Vec<Vec<u8>>) -> anyhow::Result<()> {
+async fn write(
+    client: &Client,
+    plan: &SplitPlan,
+    manifest: &ShardManifest,
+    bodies: Vec<Vec<u8>>,
+) -> anyhow::Result<()> {
     let places = plan.shard_urls.len();
-    ensure!(bodies.len() <= places, "the input makes {} shards, the plan has room for {places}", bodies.len());
+    ensure!(
+        bodies.len() <= places,
+        "the input makes {} shards, the plan has room for {places}",
+        bodies.len()
+    );
     for (body, url) in bodies.into_iter().zip(&plan.shard_urls) {
         transfer::put(client, "write a shard", url, body.into()).await?;
     }

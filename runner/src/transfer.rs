@@ -11,7 +11,11 @@ const FIRST_WAIT: Duration = Duration::from_millis(250);
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
     #[error("{what}: the store answered {status}: {body}")]
-    Refused { what: &'static str, status: StatusCode, body: String },
+    Refused {
+        what: &'static str,
+        status: StatusCode,
+        body: String,
+    },
     #[error("{what}: {source}")]
     Unreachable { what: &'static str, source: reqwest::Error },
 }
@@ -22,7 +26,10 @@ pub enum TransferError {
 /// After six tries, or at once when the store refuses.
 pub async fn get(client: &Client, what: &'static str, url: &str) -> Result<Bytes, TransferError> {
     let response = with_retries(what, || client.get(url).send()).await?;
-    response.bytes().await.map_err(|source| TransferError::Unreachable { what, source: source.without_url() })
+    response.bytes().await.map_err(|source| TransferError::Unreachable {
+        what,
+        source: source.without_url(),
+    })
 }
 
 /// Writes an object.
@@ -30,7 +37,9 @@ pub async fn get(client: &Client, what: &'static str, url: &str) -> Result<Bytes
 /// # Errors
 /// After six tries, or at once when the store refuses.
 pub async fn put(client: &Client, what: &'static str, url: &str, body: Bytes) -> Result<(), TransferError> {
-    with_retries(what, || client.put(url).body(body.clone()).send()).await.map(drop)
+    with_retries(what, || client.put(url).body(body.clone()).send())
+        .await
+        .map(drop)
 }
 
 async fn with_retries<F: Future<Output = reqwest::Result<Response>>>(
@@ -51,20 +60,32 @@ async fn with_retries<F: Future<Output = reqwest::Result<Response>>>(
 
 async fn judge(what: &'static str, outcome: reqwest::Result<Response>) -> Result<Response, TransferError> {
     match outcome {
-        Err(source) => Err(TransferError::Unreachable { what, source: source.without_url() }),
+        Err(source) => Err(TransferError::Unreachable {
+            what,
+            source: source.without_url(),
+        }),
         Ok(response) if response.status().is_success() => Ok(response),
         Ok(response) => {
             let status = response.status();
             let body = response.text().await.unwrap_or_default();
-            Err(TransferError::Refused { what, status, body: error_code(&body) })
+            Err(TransferError::Refused {
+                what,
+                status,
+                body: error_code(&body),
+            })
         }
     }
 }
 
 /// The `<Code>` of an S3 error document: the rest may repeat the request, signature included.
 fn error_code(body: &str) -> String {
-    let code = body.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
-    code.map_or_else(|| "no S3 error code".to_owned(), |(code, _)| code.chars().take(64).collect())
+    let code = body
+        .split_once("<Code>")
+        .and_then(|(_, rest)| rest.split_once("</Code>"));
+    code.map_or_else(
+        || "no S3 error code".to_owned(),
+        |(code, _)| code.chars().take(64).collect(),
+    )
 }
 
 impl TransferError {

@@ -29,7 +29,11 @@ pub async fn run(task_file: &Path) -> anyhow::Result<WorkReport> {
 pub async fn work(client: &Client, task: &WorkTask) -> anyhow::Result<WorkReport> {
     let input = transfer::get(client, "read the shard's input", &task.input_url).await?;
     let input_digest = digest(&input);
-    ensure!(input_digest == task.input_digest, "the input has digest {input_digest}, ordered was {}", task.input_digest);
+    ensure!(
+        input_digest == task.input_digest,
+        "the input has digest {input_digest}, ordered was {}",
+        task.input_digest
+    );
     let requests = engine::requests(&input)?;
     engine::wait_until_ready(client, task).await?;
     let (started_unix, metered) = (unix_now()?, Instant::now());
@@ -38,7 +42,14 @@ pub async fn work(client: &Client, task: &WorkTask) -> anyhow::Result<WorkReport
     let finished_unix = unix_now()?;
     let output = jsonl(&answers.lines)?;
     transfer::put(client, "write the results", &task.output_url, output.clone()).await?;
-    Ok(report(input_digest, &output, &answers, started_unix, finished_unix, metered_millis))
+    Ok(report(
+        input_digest,
+        &output,
+        &answers,
+        started_unix,
+        finished_unix,
+        metered_millis,
+    ))
 }
 
 fn report(
@@ -73,5 +84,8 @@ fn jsonl(lines: &[ResultLine]) -> anyhow::Result<Bytes> {
 }
 
 fn unix_now() -> anyhow::Result<u64> {
-    Ok(SystemTime::now().duration_since(UNIX_EPOCH).context("the clock stands before 1970")?.as_secs())
+    Ok(SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .context("the clock stands before 1970")?
+        .as_secs())
 }

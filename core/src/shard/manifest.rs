@@ -42,7 +42,10 @@ pub enum ManifestError {
 
 impl ShardManifest {
     pub fn new(shards: Vec<ShardEntry>) -> Self {
-        Self { version: VERSION, shards }
+        Self {
+            version: VERSION,
+            shards,
+        }
     }
 
     /// Reads and checks an untrusted manifest.
@@ -63,21 +66,34 @@ impl ShardManifest {
         if self.shards.is_empty() || self.shards.len() > MAX_SHARDS {
             return Err(ManifestError::Count(self.shards.len()));
         }
-        self.shards.iter().enumerate().try_for_each(|(position, shard)| shard.check(position))
+        self.shards
+            .iter()
+            .enumerate()
+            .try_for_each(|(position, shard)| shard.check(position))
     }
 }
 
 impl ShardEntry {
     fn check(&self, position: usize) -> Result<(), ManifestError> {
         if usize::try_from(self.index) != Ok(position) {
-            return Err(ManifestError::Order { position, found: self.index });
+            return Err(ManifestError::Order {
+                position,
+                found: self.index,
+            });
         }
         if self.requests == 0 || self.bytes == 0 {
             return Err(ManifestError::Empty(self.index));
         }
         let hex = self.digest.strip_prefix("sha256:").unwrap_or_default();
-        let well_formed = hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
-        if well_formed { Ok(()) } else { Err(ManifestError::Digest(self.index)) }
+        let well_formed = hex.len() == 64
+            && hex
+                .bytes()
+                .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+        if well_formed {
+            Ok(())
+        } else {
+            Err(ManifestError::Digest(self.index))
+        }
     }
 }
 
@@ -87,7 +103,12 @@ mod tests {
     use crate::shard::digest;
 
     fn entry(index: u32) -> ShardEntry {
-        ShardEntry { index, bytes: 3, requests: 1, digest: digest(b"{}\n") }
+        ShardEntry {
+            index,
+            bytes: 3,
+            requests: 1,
+            digest: digest(b"{}\n"),
+        }
     }
 
     fn parse(manifest: &ShardManifest) -> Result<ShardManifest, ManifestError> {
@@ -103,14 +124,32 @@ mod tests {
     #[test]
     fn each_fault_is_named() {
         assert_eq!(parse(&ShardManifest::new(vec![])), Err(ManifestError::Count(0)));
-        assert_eq!(parse(&ShardManifest::new((0..257).map(entry).collect())), Err(ManifestError::Count(257)));
-        assert_eq!(parse(&ShardManifest { version: 2, shards: vec![entry(0)] }), Err(ManifestError::Version(2)));
+        assert_eq!(
+            parse(&ShardManifest::new((0..257).map(entry).collect())),
+            Err(ManifestError::Count(257))
+        );
+        assert_eq!(
+            parse(&ShardManifest {
+                version: 2,
+                shards: vec![entry(0)]
+            }),
+            Err(ManifestError::Version(2))
+        );
         let gap = ShardManifest::new(vec![entry(0), entry(2)]);
         assert_eq!(parse(&gap), Err(ManifestError::Order { position: 1, found: 2 }));
-        let empty = ShardManifest::new(vec![ShardEntry { requests: 0, ..entry(0) }]);
+        let empty = ShardManifest::new(vec![ShardEntry {
+            requests: 0,
+            ..entry(0)
+        }]);
         assert_eq!(parse(&empty), Err(ManifestError::Empty(0)));
-        let digest = ShardManifest::new(vec![ShardEntry { digest: "sha256:é".to_owned(), ..entry(0) }]);
+        let digest = ShardManifest::new(vec![ShardEntry {
+            digest: "sha256:é".to_owned(),
+            ..entry(0)
+        }]);
         assert_eq!(parse(&digest), Err(ManifestError::Digest(0)));
-        assert!(matches!(ShardManifest::parse(b"[1,2"), Err(ManifestError::Malformed(_))));
+        assert!(matches!(
+            ShardManifest::parse(b"[1,2"),
+            Err(ManifestError::Malformed(_))
+        ));
     }
 }

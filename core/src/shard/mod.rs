@@ -5,8 +5,8 @@ mod plan;
 mod split;
 mod task;
 
-pub use manifest::{ManifestError, MAX_SHARDS, ShardEntry, ShardManifest};
-pub use plan::{PublishPlan, PublishedShard, PublishedReport, ShardCount, SplitPlan};
+pub use manifest::{MAX_SHARDS, ManifestError, ShardEntry, ShardManifest};
+pub use plan::{PublishPlan, PublishedReport, PublishedShard, ShardCount, SplitPlan};
 pub use split::{SplitError, split};
 pub use task::{WorkReport, WorkTask};
 

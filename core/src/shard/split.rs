@@ -41,10 +41,15 @@ fn check_lines(lines: &[&[u8]]) -> Result<(), SplitError> {
     let mut seen = std::collections::BTreeSet::new();
     for (number, line) in lines.iter().enumerate().filter(|(_, line)| !line.is_empty()) {
         let line_number = number + 1;
-        let custom_id =
-            custom_id(line).map_err(|reason| SplitError::Line { line: line_number, reason })?;
+        let custom_id = custom_id(line).map_err(|reason| SplitError::Line {
+            line: line_number,
+            reason,
+        })?;
         if !seen.insert(custom_id.clone()) {
-            return Err(SplitError::Repeated { line: line_number, custom_id });
+            return Err(SplitError::Repeated {
+                line: line_number,
+                custom_id,
+            });
         }
     }
     Ok(())
@@ -79,7 +84,10 @@ fn ranges(lines: usize, count: ShardCount) -> impl Iterator<Item = Range<usize>>
 }
 
 fn join(lines: &[&[u8]]) -> Vec<u8> {
-    lines.iter().flat_map(|line| line.iter().copied().chain([b'\n'])).collect()
+    lines
+        .iter()
+        .flat_map(|line| line.iter().copied().chain([b'\n']))
+        .collect()
 }
 
 fn entry(index: u32, body: &[u8]) -> ShardEntry {
@@ -117,13 +125,21 @@ mod tests {
     #[test]
     fn faults_name_the_line() {
         assert_eq!(split(b"\n \n", ShardCount::Auto), Err(SplitError::Empty));
-        let Err(SplitError::Line { line, .. }) = split(b"\nnot json\n", ShardCount::Auto) else { panic!() };
+        let Err(SplitError::Line { line, .. }) = split(b"\nnot json\n", ShardCount::Auto) else {
+            panic!()
+        };
         assert_eq!(line, 2);
         let twice = [lines(1), lines(1)].concat();
-        let repeated = SplitError::Repeated { line: 2, custom_id: "r0".to_owned() };
+        let repeated = SplitError::Repeated {
+            line: 2,
+            custom_id: "r0".to_owned(),
+        };
         assert_eq!(split(&twice, ShardCount::Auto), Err(repeated));
         let get = br#"{"custom_id":"a","method":"GET","url":"/v1/embeddings","body":{}}"#;
-        assert!(matches!(split(get, ShardCount::Auto), Err(SplitError::Line { line: 1, .. })));
+        assert!(matches!(
+            split(get, ShardCount::Auto),
+            Err(SplitError::Line { line: 1, .. })
+        ));
     }
 
     proptest! {

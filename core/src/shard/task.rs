@@ -45,5 +45,7 @@ pub enum WorkReport {
         prompt_tokens: u64,
         completion_tokens: u64,
     },
-    Failed { message: String },
+    Failed {
+        message: String,
+    },
 }

@@ -8,10 +8,21 @@ use anyhow::{Context, ensure};
 /// Writes an RSA private key in PEM to `path`.
 pub(crate) fn write_service_account_key(path: &Path) -> anyhow::Result<()> {
     let output = Command::new("openssl")
-        .args(["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out"])
+        .args([
+            "genpkey",
+            "-algorithm",
+            "RSA",
+            "-pkeyopt",
+            "rsa_keygen_bits:2048",
+            "-out",
+        ])
         .arg(path)
         .output()
         .context("run openssl (Debian package openssl)")?;
-    ensure!(output.status.success(), "openssl failed: {}", String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.success(),
+        "openssl failed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     Ok(())
 }

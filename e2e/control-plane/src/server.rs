@@ -110,7 +110,9 @@ impl ControlPlane {
         let accounts: Api<k8s_openapi::api::core::v1::ServiceAccount> =
             Api::namespaced(self.client().await?, namespace);
         let request: TokenRequest = serde_json::from_value(json!({"spec": {"audiences": []}}))?;
-        let answer = accounts.create_token_request(name, &PostParams::default(), &request).await?;
+        let answer = accounts
+            .create_token_request(name, &PostParams::default(), &request)
+            .await?;
         let status = answer.status.context("the TokenRequest came back without a status")?;
         status.token.context("the TokenRequest came back without a token")
     }
@@ -122,7 +124,10 @@ impl ControlPlane {
     pub async fn namespace(&self, prefix: &str) -> anyhow::Result<String> {
         let namespaces: Api<Namespace> = Api::all(self.client().await?);
         let wanted = Namespace {
-            metadata: ObjectMeta { generate_name: Some(format!("{prefix}-")), ..ObjectMeta::default() },
+            metadata: ObjectMeta {
+                generate_name: Some(format!("{prefix}-")),
+                ..ObjectMeta::default()
+            },
             ..Namespace::default()
         };
         let made = namespaces.create(&PostParams::default(), &wanted).await?;
@@ -150,7 +155,9 @@ impl ControlPlane {
 
     async fn is_ready(&self) -> bool {
         let Ok(client) = self.client().await else { return false };
-        let Ok(request) = http::Request::get("/readyz").body(Vec::new()) else { return false };
+        let Ok(request) = http::Request::get("/readyz").body(Vec::new()) else {
+            return false;
+        };
         client.request_text(request).await.is_ok_and(|answer| answer == "ok")
     }
 
@@ -160,7 +167,9 @@ impl ControlPlane {
             let made = definitions.create(&PostParams::default(), &definition).await?;
             let name = made.metadata.name.context("a definition without a name")?;
             let established = await_condition(definitions.clone(), &name, is_crd_established());
-            tokio::time::timeout(START_LIMIT, established).await.context("definition not established")??;
+            tokio::time::timeout(START_LIMIT, established)
+                .await
+                .context("definition not established")??;
         }
         Ok(())
     }
@@ -207,11 +216,16 @@ pub fn assets() -> anyhow::Result<PathBuf> {
         let cache = cache.or_else(|| std::env::home_dir().map(|home| home.join(".cache/spillway")))?;
         Some(cache.join("kubernetes").join(VERSION))
     };
-    let folder = std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from).or_else(default);
+    let folder = std::env::var_os("KUBEBUILDER_ASSETS")
+        .map(PathBuf::from)
+        .or_else(default);
     let folder = folder.context("neither KUBEBUILDER_ASSETS nor HOME is set")?;
     for binary in ["etcd", "kube-apiserver"] {
         if !folder.join(binary).exists() {
-            bail!("{} is missing: run e2e/tools/kubernetes.sh, or set KUBEBUILDER_ASSETS", folder.join(binary).display());
+            bail!(
+                "{} is missing: run e2e/tools/kubernetes.sh, or set KUBEBUILDER_ASSETS",
+                folder.join(binary).display()
+            );
         }
     }
     Ok(folder)

@@ -34,7 +34,11 @@ impl Answers {
 
     pub(super) fn remember_examined(&self, job: &str, key: AttemptKey, answer: &Examined) {
         if *answer != Examined::Unknown {
-            lock(&self.jobs).entry(job.to_owned()).or_default().examined.insert(key, answer.clone());
+            lock(&self.jobs)
+                .entry(job.to_owned())
+                .or_default()
+                .examined
+                .insert(key, answer.clone());
         }
     }
 
@@ -44,7 +48,11 @@ impl Answers {
 
     pub(super) fn remember_compared(&self, job: &str, key: (u32, u16, u16), answer: &Compared) {
         if *answer != Compared::Unknown {
-            lock(&self.jobs).entry(job.to_owned()).or_default().compared.insert(key, answer.clone());
+            lock(&self.jobs)
+                .entry(job.to_owned())
+                .or_default()
+                .compared
+                .insert(key, answer.clone());
         }
     }
 
@@ -58,7 +66,9 @@ impl Answers {
 
     /// A pod under an attempt's name that our watch does not show: it lacks our labels.
     pub(super) fn stranger(&self, namespace: &str, name: &str) -> Option<PodFact> {
-        lock(&self.strangers).get(&(namespace.to_owned(), name.to_owned())).cloned()
+        lock(&self.strangers)
+            .get(&(namespace.to_owned(), name.to_owned()))
+            .cloned()
     }
 
     pub(super) fn remember_stranger(&self, namespace: &str, name: &str, pod: PodFact) {

@@ -21,7 +21,10 @@ use crate::dispatch::OrderKey;
 
 /// `job` was read from the API server after the last change that this process knows of.
 pub(super) async fn apply(context: &Context, job: InferenceJob, plan: &JobPlan) -> Result<(), ReconcileError> {
-    let planned = InferenceJob { status: Some(plan.status.clone()), ..job.clone() };
+    let planned = InferenceJob {
+        status: Some(plan.status.clone()),
+        ..job.clone()
+    };
     for action in plan.actions.iter().filter(|action| action.precedes_status()) {
         execute(context, &planned, action).await?;
     }
@@ -41,7 +44,9 @@ fn jobs(context: &Context, job: &InferenceJob) -> Api<InferenceJob> {
 
 /// A replace with the resourceVersion that was read: a plan made on an older picture is refused whole.
 async fn write_status(context: &Context, job: &InferenceJob) -> Result<InferenceJob, ReconcileError> {
-    let written = jobs(context, job).replace_status(&job.name_any(), &PostParams::default(), job).await;
+    let written = jobs(context, job)
+        .replace_status(&job.name_any(), &PostParams::default(), job)
+        .await;
     written.map_err(|error| match error {
         kube::Error::Api(status) if status.is_conflict() => ReconcileError::Outdated,
         error => error.into(),
@@ -60,20 +65,27 @@ async fn execute(context: &Context, job: &InferenceJob, action: &Action) -> Resu
         Action::CreateSplitter => objects::create_splitter(context, job).await,
         Action::CreatePublisher => objects::create_publisher(context, job).await,
         Action::DeleteSplitter => objects::delete_runner(context, job, &crate::pods::split_name(&job.name_any())).await,
-        Action::DeletePublisher => objects::delete_runner(context, job, &crate::pods::publish_name(&job.name_any())).await,
+        Action::DeletePublisher => {
+            objects::delete_runner(context, job, &crate::pods::publish_name(&job.name_any())).await
+        }
         Action::StoreCandidates(record) => stored::candidates(context, job, record).await,
         Action::CreatePod { shard, attempt } => objects::create_attempt_pod(context, job, *shard, *attempt).await,
-        Action::DeletePod { name, uid, resource_version, .. } => {
-            objects::delete_pod(context, job, name, uid, resource_version).await
-        },
-        Action::MirrorPod { shard, attempt, state } => objects::mirror_pod(context, job, *shard, *attempt, *state).await,
+        Action::DeletePod {
+            name,
+            uid,
+            resource_version,
+            ..
+        } => objects::delete_pod(context, job, name, uid, resource_version).await,
+        Action::MirrorPod { shard, attempt, state } => {
+            objects::mirror_pod(context, job, *shard, *attempt, *state).await
+        }
         Action::CreateAssignment { shard, attempt } => assignments::create(context, job, *shard, *attempt).await,
         Action::DeleteAssignment { namespace, name, uid } => assignments::delete(context, namespace, name, uid).await,
         Action::ReleaseAssignment { namespace, name, uid } => assignments::release(context, namespace, name, uid).await,
         Action::Event { warning, reason, note } => {
             publish_event(context, job, *warning, reason, note).await;
             Ok(())
-        },
+        }
     }
 }
 
@@ -104,7 +116,9 @@ fn with_finalizer(job: &InferenceJob) -> Vec<String> {
 async fn set_finalizers(context: &Context, job: &InferenceJob, finalizers: Vec<String>) -> Result<(), ReconcileError> {
     let version = job.resource_version();
     let patch = json!({ "metadata": { "finalizers": finalizers, "resourceVersion": version } });
-    let done = jobs(context, job).patch(&job.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await;
+    let done = jobs(context, job)
+        .patch(&job.name_any(), &PatchParams::default(), &Patch::Merge(patch))
+        .await;
     match done {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.is_conflict() => Err(ReconcileError::Outdated),
@@ -118,14 +132,25 @@ async fn remove_finalizer(context: &Context, job: &InferenceJob) -> Result<(), R
     if assignments::any_left(context, job).await? || objects::any_attempt_pod_left(context, job).await? {
         return Err(ReconcileError::Outdated);
     }
-    let others = job.finalizers().iter().filter(|finalizer| *finalizer != JOB_FINALIZER).cloned().collect();
+    let others = job
+        .finalizers()
+        .iter()
+        .filter(|finalizer| *finalizer != JOB_FINALIZER)
+        .cloned()
+        .collect();
     set_finalizers(context, job, others).await?;
-    context.answers.forget_job(&job.namespace().unwrap_or_default(), &job.name_any(), uid(job));
+    context
+        .answers
+        .forget_job(&job.namespace().unwrap_or_default(), &job.name_any(), uid(job));
     Ok(())
 }
 
 /// The shard and attempt that an action names, from the status that was written.
-fn found(job: &InferenceJob, shard: u32, attempt: u16) -> Result<(&InferenceJobStatus, &ShardStatus, &AttemptStatus), ReconcileError> {
+fn found(
+    job: &InferenceJob,
+    shard: u32,
+    attempt: u16,
+) -> Result<(&InferenceJobStatus, &ShardStatus, &AttemptStatus), ReconcileError> {
     let missing = ReconcileError::Unplanned { shard, attempt };
     let Some(status) = &job.status else { return Err(missing) };
     let found = status.shards.iter().find(|candidate| candidate.index == shard);
@@ -135,7 +160,11 @@ fn found(job: &InferenceJob, shard: u32, attempt: u16) -> Result<(&InferenceJobS
 
 /// The key that signs for the job's payer, read anew each time.
 async fn order_key(context: &Context, status: &InferenceJobStatus) -> Result<OrderKey, ReconcileError> {
-    let name = status.payer.as_ref().map(|payer| payer.spend_policy.as_str()).unwrap_or_default();
+    let name = status
+        .payer
+        .as_ref()
+        .map(|payer| payer.spend_policy.as_str())
+        .unwrap_or_default();
     let policy = context.caches.policies.get(&ObjectRef::new(name));
     let policy = policy.ok_or_else(|| ReconcileError::NoSpendPolicy(name.to_owned()))?;
     Ok(OrderKey::load(context.client.clone(), &context.namespace, &policy).await?)

@@ -12,9 +12,9 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{ApiResource, ObjectMeta};
 use kube::core::Object;
+use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::runtime::WatchStreamExt;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -65,18 +65,25 @@ pub(super) trait SlimPodExt {
 
 impl SlimPodExt for SlimPod {
     fn phase(&self) -> String {
-        self.status.as_ref().map(|status| status.phase.clone()).unwrap_or_default()
+        self.status
+            .as_ref()
+            .map(|status| status.phase.clone())
+            .unwrap_or_default()
     }
 
     fn termination(&self) -> Option<&Termination> {
         let containers = &self.status.as_ref()?.container_statuses;
-        containers.iter().find_map(|container| container.state.terminated.as_ref())
+        containers
+            .iter()
+            .find_map(|container| container.state.terminated.as_ref())
     }
 }
 
 pub(super) fn is_controlled_by(metadata: &ObjectMeta, job_uid: &str) -> bool {
     let owners = metadata.owner_references.as_deref().unwrap_or_default();
-    owners.iter().any(|owner| owner.controller == Some(true) && owner.kind == InferenceJob::kind(&()) && owner.uid == job_uid)
+    owners
+        .iter()
+        .any(|owner| owner.controller == Some(true) && owner.kind == InferenceJob::kind(&()) && owner.uid == job_uid)
 }
 
 pub(super) struct Caches {
@@ -98,7 +105,8 @@ pub(super) enum Hint {
 
 impl Caches {
     pub(super) fn pod(&self, namespace: &str, name: &str) -> Option<std::sync::Arc<SlimPod>> {
-        self.pods.get(&ObjectRef::new_with(name, self.pod_kind.clone()).within(namespace))
+        self.pods
+            .get(&ObjectRef::new_with(name, self.pod_kind.clone()).within(namespace))
     }
 
     /// Waits until every cache holds a complete list.
@@ -123,16 +131,68 @@ pub(super) fn watch_all(
     let pod_kind = ApiResource::erase::<Pod>(&());
     let pod_api: Api<SlimPod> = Api::all_with(client.clone(), &pod_kind);
     let (jobs, watch_jobs) = watch(Api::all(client.clone()), (), all(), shrink_metadata, job_itself, hints);
-    let (policies, watch_policies) = watch(Api::all(client.clone()), (), all(), shrink_metadata, |_: &_| Hint::AllJobs, hints);
-    let (providers, watch_providers) = watch(Api::all(client.clone()), (), all(), shrink_metadata, |_: &_| Hint::AllJobs, hints);
-    let (assignments, watch_assignments) = watch(Api::all(client.clone()), (), all(), shrink_assignment, job_of_assignment, hints);
-    let (settlements, watch_settlements) =
-        watch(Api::namespaced(client.clone(), namespace), (), all(), shrink_settlement, |_: &_| Hint::AllJobs, hints);
-    let (pods, watch_pods) = watch(pod_api, pod_kind.clone(), labelled(), shrink_metadata, job_of_pod, hints);
+    let (policies, watch_policies) = watch(
+        Api::all(client.clone()),
+        (),
+        all(),
+        shrink_metadata,
+        |_: &_| Hint::AllJobs,
+        hints,
+    );
+    let (providers, watch_providers) = watch(
+        Api::all(client.clone()),
+        (),
+        all(),
+        shrink_metadata,
+        |_: &_| Hint::AllJobs,
+        hints,
+    );
+    let (assignments, watch_assignments) = watch(
+        Api::all(client.clone()),
+        (),
+        all(),
+        shrink_assignment,
+        job_of_assignment,
+        hints,
+    );
+    let (settlements, watch_settlements) = watch(
+        Api::namespaced(client.clone(), namespace),
+        (),
+        all(),
+        shrink_settlement,
+        |_: &_| Hint::AllJobs,
+        hints,
+    );
+    let (pods, watch_pods) = watch(
+        pod_api,
+        pod_kind.clone(),
+        labelled(),
+        shrink_metadata,
+        job_of_pod,
+        hints,
+    );
     let watching = async move {
-        tokio::join!(watch_jobs, watch_policies, watch_providers, watch_assignments, watch_settlements, watch_pods);
+        tokio::join!(
+            watch_jobs,
+            watch_policies,
+            watch_providers,
+            watch_assignments,
+            watch_settlements,
+            watch_pods
+        );
     };
-    (Caches { jobs, policies, providers, assignments, settlements, pods, pod_kind }, watching)
+    (
+        Caches {
+            jobs,
+            policies,
+            providers,
+            assignments,
+            settlements,
+            pods,
+            pod_kind,
+        },
+        watching,
+    )
 }
 
 fn watch<K, F>(
@@ -163,7 +223,7 @@ where
                 Err(error) => {
                     tracing::warn!(%error, "watch interrupted; it is resumed");
                     continue;
-                },
+                }
             };
             // The receiver ends with the controller, and this task with both.
             let _ = hints.unbounded_send(hint);

@@ -109,10 +109,18 @@ enum ReconcileError {
 ///
 /// # Errors
 /// When the caches or the queue end by themselves.
-pub async fn run(client: Client, settings: Settings, store: HubStore, cancelled: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(
+    client: Client,
+    settings: Settings,
+    store: HubStore,
+    cancelled: CancellationToken,
+) -> anyhow::Result<()> {
     let (hints, hinted) = unbounded();
     let (caches, watching) = watch_all(&client, &settings.namespace, &hints);
-    let reporter = Reporter { controller: names::OPERATOR_FIELD_MANAGER.to_owned(), instance: None };
+    let reporter = Reporter {
+        controller: names::OPERATOR_FIELD_MANAGER.to_owned(),
+        instance: None,
+    };
     let context = Arc::new(Context {
         recorder: Recorder::new(client.clone(), reporter),
         client,
@@ -138,7 +146,14 @@ async fn reconcile_all(context: Arc<Context>, hinted: UnboundedReceiver<Hint>) -
     let jobs = context.caches.jobs.clone();
     let queue = queue(jobs.clone(), hinted).map(Ok::<_, Infallible>);
     let config = Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE);
-    let reconciled = applier(|job, context| reconcile(job, context).boxed(), on_error, context, jobs, queue, config);
+    let reconciled = applier(
+        |job, context| reconcile(job, context).boxed(),
+        on_error,
+        context,
+        jobs,
+        queue,
+        config,
+    );
     reconciled
         .for_each(|result| async move {
             if let Err(error) = result {
@@ -152,17 +167,20 @@ async fn reconcile_all(context: Arc<Context>, hinted: UnboundedReceiver<Hint>) -
 /// One job at a time as hinted; all of them together once per interval.
 fn queue(jobs: Store<InferenceJob>, hinted: UnboundedReceiver<Hint>) -> impl Stream<Item = ObjectRef<InferenceJob>> {
     let ticks = tokio::time::interval(ALL_JOBS_INTERVAL);
-    futures::stream::unfold((jobs, hinted, ticks, false), |(jobs, mut hinted, mut ticks, mut all)| async move {
-        loop {
-            tokio::select! {
-                hint = hinted.next() => match hint? {
-                    Hint::Job(job) => return Some((vec![job], (jobs, hinted, ticks, all))),
-                    Hint::AllJobs => all = true,
-                },
-                _ = ticks.tick(), if all => return Some((unsettled(&jobs), (jobs, hinted, ticks, false))),
+    futures::stream::unfold(
+        (jobs, hinted, ticks, false),
+        |(jobs, mut hinted, mut ticks, mut all)| async move {
+            loop {
+                tokio::select! {
+                    hint = hinted.next() => match hint? {
+                        Hint::Job(job) => return Some((vec![job], (jobs, hinted, ticks, all))),
+                        Hint::AllJobs => all = true,
+                    },
+                    _ = ticks.tick(), if all => return Some((unsettled(&jobs), (jobs, hinted, ticks, false))),
+                }
             }
-        }
-    })
+        },
+    )
     .flat_map(futures::stream::iter)
 }
 
@@ -170,10 +188,16 @@ fn queue(jobs: Store<InferenceJob>, hinted: UnboundedReceiver<Hint>) -> impl Str
 fn unsettled(jobs: &Store<InferenceJob>) -> Vec<ObjectRef<InferenceJob>> {
     let is_settled = |job: &InferenceJob| {
         let conditions = job.status.iter().flat_map(|status| &status.conditions);
-        conditions.into_iter().any(|condition| condition.type_ == job_condition::SETTLED && condition.status == "True")
+        conditions
+            .into_iter()
+            .any(|condition| condition.type_ == job_condition::SETTLED && condition.status == "True")
     };
     let open = |job: &Arc<InferenceJob>| !is_settled(job) || job.metadata.deletion_timestamp.is_some();
-    jobs.state().iter().filter(|job| open(job)).map(|job| ObjectRef::from_obj(&**job)).collect()
+    jobs.state()
+        .iter()
+        .filter(|job| open(job))
+        .map(|job| ObjectRef::from_obj(&**job))
+        .collect()
 }
 
 async fn reconcile(job: Arc<InferenceJob>, context: Arc<Context>) -> Result<Action, ReconcileError> {
@@ -189,14 +213,28 @@ async fn pass(context: &Context, job: &InferenceJob) -> Result<Duration, Reconci
         return Ok(planned.requeue_after);
     }
     let api: Api<InferenceJob> = Api::namespaced(context.client.clone(), &job.namespace().unwrap_or_default());
-    let Some(live) = api.get_opt(&job.name_any()).await?.filter(|live| live.uid() == job.uid()) else {
-        context.answers.forget_job(&job.namespace().unwrap_or_default(), &job.name_any(), &job.uid().unwrap_or_default());
+    let Some(live) = api
+        .get_opt(&job.name_any())
+        .await?
+        .filter(|live| live.uid() == job.uid())
+    else {
+        context.answers.forget_job(
+            &job.namespace().unwrap_or_default(),
+            &job.name_any(),
+            &job.uid().unwrap_or_default(),
+        );
         return Ok(Duration::from_secs(3600));
     };
-    let planned = if live.resource_version() == job.resource_version() { planned } else { plan_over(context, &live).await? };
+    let planned = if live.resource_version() == job.resource_version() {
+        planned
+    } else {
+        plan_over(context, &live).await?
+    };
     apply::apply(context, live, &planned).await?;
     let attempts = planned.status.shards.iter().flat_map(|shard| &shard.attempts);
-    context.answers.forget_pods(attempts.filter_map(|attempt| attempt.pod_uid.as_ref()));
+    context
+        .answers
+        .forget_pods(attempts.filter_map(|attempt| attempt.pod_uid.as_ref()));
     Ok(planned.requeue_after)
 }
 

@@ -13,8 +13,8 @@ use spillway_core::money::MicroUsd;
 use spillway_core::shard::{PublishedReport, ShardManifest};
 use spillway_crds::market::{gpus_held, gpus_in_use, offers_of};
 use spillway_crds::{
-    AttemptStatus, GpuProvider, InferenceJob, SettlementState, ShardState, ShardStatus, WorkAssignment, job_condition, names,
-    provider_condition,
+    AttemptStatus, GpuProvider, InferenceJob, SettlementState, ShardState, ShardStatus, WorkAssignment, job_condition,
+    names, provider_condition,
 };
 
 use super::caches::{SlimPod, SlimPodExt, is_controlled_by};
@@ -40,16 +40,38 @@ pub(super) async fn observe(context: &Context, job: &InferenceJob) -> Result<Obs
     let assignments = context.caches.assignments.state();
     let examined = examine_open(context, job).await;
     Ok(Observed {
-        policies: context.caches.policies.state().iter().map(|policy| (**policy).clone()).collect(),
-        spent_today: if is_over { BTreeMap::new() } else { spent_by_others(context, job) },
-        offers: if is_over { Vec::new() } else { offers(context, &assignments) },
+        policies: context
+            .caches
+            .policies
+            .state()
+            .iter()
+            .map(|policy| (**policy).clone())
+            .collect(),
+        spent_today: if is_over {
+            BTreeMap::new()
+        } else {
+            spent_by_others(context, job)
+        },
+        offers: if is_over {
+            Vec::new()
+        } else {
+            offers(context, &assignments)
+        },
         providers: providers(context),
         pods: attempt_pods(context, job).await?,
         assignments: own_assignments(job, &assignments),
         splitter: runner_pods(context, job, split_name),
         publisher: runner_pods(context, job, publish_name),
-        manifest: if status.shards.is_empty() && !is_over { manifest(context, job).await } else { Knowledge::Unknown },
-        published: if awaits_publishing(&status.shards) && !is_over { report(context, job).await } else { Knowledge::Unknown },
+        manifest: if status.shards.is_empty() && !is_over {
+            manifest(context, job).await
+        } else {
+            Knowledge::Unknown
+        },
+        published: if awaits_publishing(&status.shards) && !is_over {
+            report(context, job).await
+        } else {
+            Knowledge::Unknown
+        },
         compared: compare_open(context, job, &examined).await,
         examined,
         settlements: settlements(context, job).await?,
@@ -59,12 +81,19 @@ pub(super) async fn observe(context: &Context, job: &InferenceJob) -> Result<Obs
 
 fn is_true(job: &InferenceJob, type_: &str) -> bool {
     let conditions = job.status.iter().flat_map(|status| &status.conditions);
-    conditions.into_iter().any(|condition| condition.type_ == type_ && condition.status == "True")
+    conditions
+        .into_iter()
+        .any(|condition| condition.type_ == type_ && condition.status == "True")
 }
 
 /// Nothing new is started for it: market and manifest are of no interest.
 fn is_over(job: &InferenceJob) -> bool {
-    let claimed = job.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == JOB_FINALIZER);
+    let claimed = job
+        .metadata
+        .finalizers
+        .iter()
+        .flatten()
+        .any(|finalizer| finalizer == JOB_FINALIZER);
     let ended = is_true(job, job_condition::COMPLETE) || is_true(job, job_condition::FAILED);
     job.metadata.deletion_timestamp.is_some() || !claimed || ended
 }
@@ -82,8 +111,18 @@ fn uid(job: &InferenceJob) -> &str {
 fn spent_by_others(context: &Context, job: &InferenceJob) -> BTreeMap<String, MicroUsd> {
     let today = TimeZone::UTC.to_datetime(Timestamp::now()).date();
     let mut sums = BTreeMap::<String, MicroUsd>::new();
-    for other in context.caches.jobs.state().iter().filter(|other| uid(other) != uid(job)) {
-        let Some((status, payer)) = other.status.as_ref().and_then(|status| Some((status, status.payer.as_ref()?))) else {
+    for other in context
+        .caches
+        .jobs
+        .state()
+        .iter()
+        .filter(|other| uid(other) != uid(job))
+    {
+        let Some((status, payer)) = other
+            .status
+            .as_ref()
+            .and_then(|status| Some((status, status.payer.as_ref()?)))
+        else {
             continue;
         };
         let sum = sums.entry(payer.spend_policy.clone()).or_default();
@@ -98,12 +137,17 @@ fn offers(context: &Context, assignments: &[std::sync::Arc<WorkAssignment>]) -> 
         let gpus = gpus_held(assignment);
         if gpus > 0 {
             let namespace = assignment.namespace().unwrap_or_default();
-            held.entry(namespace).or_default().push((assignment.spec.host.as_str(), gpus));
+            held.entry(namespace)
+                .or_default()
+                .push((assignment.spec.host.as_str(), gpus));
         }
     }
     let providers = context.caches.providers.state();
     let offers = providers.iter().flat_map(|provider| {
-        let held = held.get(&names::provider_namespace(&provider.name_any())).cloned().unwrap_or_default();
+        let held = held
+            .get(&names::provider_namespace(&provider.name_any()))
+            .cloned()
+            .unwrap_or_default();
         offers_of(provider, &gpus_in_use(provider, held))
     });
     offers.collect()
@@ -112,24 +156,40 @@ fn offers(context: &Context, assignments: &[std::sync::Arc<WorkAssignment>]) -> 
 fn providers(context: &Context) -> BTreeMap<String, ProviderFact> {
     let fact = |provider: &GpuProvider| ProviderFact {
         payout_address: provider.spec.payout_address.clone(),
-        offer_revision: provider.status.as_ref().map(|status| status.offer_revision).unwrap_or_default(),
+        offer_revision: provider
+            .status
+            .as_ref()
+            .map(|status| status.offer_revision)
+            .unwrap_or_default(),
         silent: is_lost(provider),
     };
-    context.caches.providers.state().iter().map(|provider| (provider.name_any(), fact(provider))).collect()
+    context
+        .caches
+        .providers
+        .state()
+        .iter()
+        .map(|provider| (provider.name_any(), fact(provider)))
+        .collect()
 }
 
 /// Declared silent, or on its way out.
 fn is_lost(provider: &GpuProvider) -> bool {
     let conditions = provider.status.iter().flat_map(|status| &status.conditions);
-    let silent = conditions
-        .into_iter()
-        .any(|condition| condition.type_ == provider_condition::READY && condition.status == "False" && condition.reason == SILENT);
+    let silent = conditions.into_iter().any(|condition| {
+        condition.type_ == provider_condition::READY && condition.status == "False" && condition.reason == SILENT
+    });
     silent || provider.metadata.deletion_timestamp.is_some()
 }
 
 fn own_assignments(job: &InferenceJob, all: &[std::sync::Arc<WorkAssignment>]) -> BTreeMap<AttemptKey, AssignmentFact> {
     let own = all.iter().filter(|assignment| assignment.spec.job.uid == uid(job));
-    own.filter_map(|assignment| Some(((assignment.spec.shard, assignment.spec.attempt), assignment_fact(assignment)?))).collect()
+    own.filter_map(|assignment| {
+        Some((
+            (assignment.spec.shard, assignment.spec.attempt),
+            assignment_fact(assignment)?,
+        ))
+    })
+    .collect()
 }
 
 fn assignment_fact(assignment: &WorkAssignment) -> Option<AssignmentFact> {
@@ -194,19 +254,26 @@ async fn is_ours(
         return Ok(known);
     }
     let api: Api<Pod> = Api::namespaced(context.client.clone(), &job.namespace().unwrap_or_default());
-    let Some(found) = api.get_opt(&pod.name_any()).await? else { return Ok(false) };
+    let Some(found) = api.get_opt(&pod.name_any()).await? else {
+        return Ok(false);
+    };
     let ours = same_attempt_pod(&attempt_pod(job, shard, attempt)?, &found);
     context.answers.remember_pod(&pod_uid, ours);
     Ok(ours)
 }
 
 fn runner_pods(context: &Context, job: &InferenceJob, name: fn(&str) -> String) -> RunnerPods {
-    let pod = context.caches.pod(&job.namespace().unwrap_or_default(), &name(&job.name_any()));
+    let pod = context
+        .caches
+        .pod(&job.namespace().unwrap_or_default(), &name(&job.name_any()));
     RunnerPods {
         pod: pod.map(|pod| RunnerPod {
             uid: pod.uid().unwrap_or_default(),
             phase: pod.phase(),
-            message: pod.termination().and_then(|ended| ended.message.clone()).filter(|message| !message.is_empty()),
+            message: pod
+                .termination()
+                .and_then(|ended| ended.message.clone())
+                .filter(|message| !message.is_empty()),
             finished_at: pod.termination().and_then(|ended| ended.finished_at.clone()),
             ours: is_controlled_by(&pod.metadata, uid(job)),
             deleting: pod.metadata.deletion_timestamp.is_some(),
@@ -235,7 +302,7 @@ fn absent_or_unknown<T>(error: &StoreError) -> Knowledge<Option<Result<T, String
         _ => {
             tracing::warn!(%error, "the hub store cannot be asked");
             Knowledge::Unknown
-        },
+        }
     }
 }
 
@@ -257,11 +324,23 @@ async fn examine_one(context: &Context, job: &InferenceJob, key: AttemptKey) -> 
     let status = job.status.as_ref()?;
     let shard = status.shards.iter().find(|shard| shard.index == key.0)?;
     let attempt = shard.attempts.iter().find(|attempt| attempt.number == key.1)?;
-    let provider = context.caches.providers.get(&ObjectRef::new(attempt.provider.as_deref()?));
-    let receipt_signer = provider.as_ref().and_then(|provider| provider.status.as_ref()?.receipt_signer.as_deref());
+    let provider = context
+        .caches
+        .providers
+        .get(&ObjectRef::new(attempt.provider.as_deref()?));
+    let receipt_signer = provider
+        .as_ref()
+        .and_then(|provider| provider.status.as_ref()?.receipt_signer.as_deref());
     let _reading = context.reading.acquire().await.ok()?;
     let gpus = job.spec.resources.gpus;
-    let examination = Examination { job_uid: uid(job), status, gpus, shard, attempt, receipt_signer };
+    let examination = Examination {
+        job_uid: uid(job),
+        status,
+        gpus,
+        shard,
+        attempt,
+        receipt_signer,
+    };
     let answer = examine(&context.store, &context.place, examination).await;
     context.answers.remember_examined(uid(job), key, &answer);
     Some(answer)
@@ -286,7 +365,9 @@ async fn compare_one(context: &Context, job: &InferenceJob, key: (u32, u16, u16)
     if let Some(known) = context.answers.compared(uid(job), key) {
         return known;
     }
-    let Ok(_reading) = context.reading.acquire().await else { return Compared::Unknown };
+    let Ok(_reading) = context.reading.acquire().await else {
+        return Compared::Unknown;
+    };
     let answer = compare(&context.store, uid(job), key.0, key.1, key.2).await;
     context.answers.remember_compared(uid(job), key, &answer);
     answer
@@ -294,7 +375,11 @@ async fn compare_one(context: &Context, job: &InferenceJob, key: (u32, u16, u16)
 
 /// Settlements that may pay this job: those not recorded yet, and those that its status names.
 async fn settlements(context: &Context, job: &InferenceJob) -> Result<Vec<SettlementFact>, ReconcileError> {
-    let named = job.status.as_ref().map(|status| status.settlements.clone()).unwrap_or_default();
+    let named = job
+        .status
+        .as_ref()
+        .map(|status| status.settlements.clone())
+        .unwrap_or_default();
     let mut facts = Vec::new();
     for settlement in context.caches.settlements.state() {
         let sequence = settlement.spec.sequence;
@@ -305,7 +390,11 @@ async fn settlements(context: &Context, job: &InferenceJob) -> Result<Vec<Settle
             context.sealed.of_job(&context.store, &settlement, uid(job)).await?
         };
         if named.contains(&sequence) || !pays.is_empty() {
-            facts.push(SettlementFact { sequence, is_final: status.state == SettlementState::Final, pays });
+            facts.push(SettlementFact {
+                sequence,
+                is_final: status.state == SettlementState::Final,
+                pays,
+            });
         }
     }
     facts.sort_by_key(|fact| fact.sequence);

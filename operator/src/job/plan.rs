@@ -70,7 +70,13 @@ fn live(draft: &mut Draft<'_>) {
 }
 
 fn has_finalizer(observed: &Observed) -> bool {
-    observed.job.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == JOB_FINALIZER)
+    observed
+        .job
+        .metadata
+        .finalizers
+        .iter()
+        .flatten()
+        .any(|finalizer| finalizer == JOB_FINALIZER)
 }
 
 #[cfg(test)]

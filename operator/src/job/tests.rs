@@ -36,11 +36,15 @@ use crate::store::HubStore;
 use crate::store::tests::memory_store;
 
 const LIMIT: Duration = Duration::from_secs(60);
-const RESULTS: &[u8] = b"{\"custom_id\":\"r0\",\"response\":{\"status_code\":200,\"body\":{\"answer\":42}},\"error\":null}\n";
+const RESULTS: &[u8] =
+    b"{\"custom_id\":\"r0\",\"response\":{\"status_code\":200,\"body\":{\"answer\":42}},\"error\":null}\n";
 const PROVIDERS: [(&str, &str); 2] = [("acme", "0.90"), ("bolt", "1.00")];
 
 fn place() -> ChainPlace {
-    ChainPlace { chain_id: 31337, contract: Address::repeat_byte(0xcc) }
+    ChainPlace {
+        chain_id: 31337,
+        contract: Address::repeat_byte(0xcc),
+    }
 }
 
 fn order_key() -> PrivateKeySigner {
@@ -55,17 +59,26 @@ async fn create<K>(api: &Api<K>, object: Value) -> K
 where
     K: Resource + Clone + std::fmt::Debug + Serialize + DeserializeOwned,
 {
-    api.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap()
+    api.create(&PostParams::default(), &serde_json::from_value(object).unwrap())
+        .await
+        .unwrap()
 }
 
 async fn prepare(client: &Client) {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let providers = PROVIDERS.map(|(name, _)| names::provider_namespace(name));
-    for name in [names::SYSTEM_NAMESPACE, "team-a"].into_iter().chain(providers.iter().map(String::as_str)) {
+    for name in [names::SYSTEM_NAMESPACE, "team-a"]
+        .into_iter()
+        .chain(providers.iter().map(String::as_str))
+    {
         create(&namespaces, json!({"metadata": {"name": name}})).await;
     }
     let secrets: Api<Secret> = Api::namespaced(client.clone(), names::SYSTEM_NAMESPACE);
-    create(&secrets, json!({"metadata": {"name": "order-key"}, "stringData": {"key": "11".repeat(32)}})).await;
+    create(
+        &secrets,
+        json!({"metadata": {"name": "order-key"}, "stringData": {"key": "11".repeat(32)}}),
+    )
+    .await;
     let policies: Api<SpendPolicy> = Api::all(client.clone());
     let policy = json!({"apiVersion": "spillway.dev/v1alpha1", "kind": "SpendPolicy", "metadata": {"name": "team-a"}, "spec": {
         "namespaces": ["team-a"],
@@ -87,7 +100,9 @@ async fn join(client: &Client, name: &str, price: &str) {
         "class": "Decentralized", "region": "eu", "payoutAddress": payout,
     }});
     create(&providers, provider).await;
-    let sealing = SecretKey::generate(&mut rand::rngs::StdRng::seed_from_u64(1)).public_key().to_string();
+    let sealing = SecretKey::generate(&mut rand::rngs::StdRng::seed_from_u64(1))
+        .public_key()
+        .to_string();
     let price: spillway_core::money::UnitPrice = price.parse().unwrap();
     let ready = json!({"type": "Ready", "status": "True", "reason": "Offering", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
     let status = json!({"status": {
@@ -101,11 +116,16 @@ async fn join(client: &Client, name: &str, price: &str) {
         "hosts": [{"name": "host", "node": names::virtual_node(name, "host"), "product": "NVIDIA-L4", "gpus": 1, "memoryMebibytes": 24000}],
         "reputation": {"accepted": 0, "rejected": 0},
     }});
-    providers.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+    providers
+        .patch_status(name, &PatchParams::default(), &Patch::Merge(status))
+        .await
+        .unwrap();
 }
 
 fn job(name: &str) -> Value {
-    let line = |index: u32| json!({"custom_id": format!("r{index}"), "method": "POST", "url": "/v1/embeddings", "body": {}}).to_string();
+    let line = |index: u32| {
+        json!({"custom_id": format!("r{index}"), "method": "POST", "url": "/v1/embeddings", "body": {}}).to_string()
+    };
     json!({"apiVersion": "spillway.dev/v1alpha1", "kind": "InferenceJob", "metadata": {"name": name, "namespace": "team-a"}, "spec": {
         "engine": {"image": "engine"},
         "input": {"inline": line(0)},
@@ -120,9 +140,24 @@ fn start(client: &Client, store: &HubStore) -> CancellationToken {
     let cancelled = CancellationToken::new();
     let sealed = Arc::new(SealedAttempts::default());
     let namespace = names::SYSTEM_NAMESPACE.to_owned();
-    let limits = BatchLimits { leaves: 100, oldest: SignedDuration::from_secs(1) };
-    let accrual = Accrual::new(client.clone(), &namespace, store.clone(), place(), limits, sealed.clone());
-    let settings = Settings { namespace, runner_image: "runner".to_owned(), place: place(), sealed };
+    let limits = BatchLimits {
+        leaves: 100,
+        oldest: SignedDuration::from_secs(1),
+    };
+    let accrual = Accrual::new(
+        client.clone(),
+        &namespace,
+        store.clone(),
+        place(),
+        limits,
+        sealed.clone(),
+    );
+    let settings = Settings {
+        namespace,
+        runner_image: "runner".to_owned(),
+        place: place(),
+        sealed,
+    };
     tokio::spawn(run(client.clone(), settings, store.clone(), cancelled.clone()));
     tokio::spawn(accrual::run(accrual, cancelled.clone()));
     cancelled
@@ -151,11 +186,15 @@ async fn schedule(client: &Client) {
     for pod in pods.list(&ListParams::default()).await.unwrap() {
         let spec = serde_json::to_value(pod.spec.as_ref().unwrap()).unwrap();
         let terms = "/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms";
-        let node = spec.pointer(&format!("{terms}/0/matchFields/0/values/0")).and_then(Value::as_str);
+        let node = spec
+            .pointer(&format!("{terms}/0/matchFields/0/values/0"))
+            .and_then(Value::as_str);
         if let (Some(node), None) = (node, spec.get("nodeName")) {
             let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod.name_any()}, "target": {"kind": "Node", "name": node}});
             // A conflict means that the operator was faster in deleting it.
-            let _ = pods.create_subresource::<Value, Value>("binding", &pod.name_any(), &PostParams::default(), &binding).await;
+            let _ = pods
+                .create_subresource::<Value, Value>("binding", &pod.name_any(), &PostParams::default(), &binding)
+                .await;
         }
     }
 }
@@ -164,7 +203,11 @@ async fn schedule(client: &Client) {
 async fn work(client: &Client, store: &HubStore, provider: &str) {
     let api: Api<WorkAssignment> = Api::namespaced(client.clone(), &names::provider_namespace(provider));
     for assignment in api.list(&ListParams::default()).await.unwrap() {
-        let state = assignment.status.as_ref().map(|status| status.state).unwrap_or_default();
+        let state = assignment
+            .status
+            .as_ref()
+            .map(|status| status.state)
+            .unwrap_or_default();
         let status = if assignment.metadata.deletion_timestamp.is_some() {
             json!({"state": "Gone"})
         } else if state == AssignmentState::Pending {
@@ -175,13 +218,18 @@ async fn work(client: &Client, store: &HubStore, provider: &str) {
             continue;
         };
         let patch = Patch::Merge(json!({"status": status}));
-        let _ = api.patch_status(&assignment.name_any(), &PatchParams::default(), &patch).await;
+        let _ = api
+            .patch_status(&assignment.name_any(), &PatchParams::default(), &patch)
+            .await;
     }
 }
 
 fn receipt(provider: &str, assignment: &WorkAssignment) -> Value {
     let spec = &assignment.spec;
-    let order = spec.order.order(&spec.job.uid, spec.shard, spec.attempt, spec.kind).unwrap();
+    let order = spec
+        .order
+        .order(&spec.job.uid, spec.shard, spec.attempt, spec.kind)
+        .unwrap();
     let now = u64::try_from(Timestamp::now().as_second()).unwrap();
     let receipt = CoreReceipt {
         order: order.hash(),
@@ -204,13 +252,19 @@ fn receipt(provider: &str, assignment: &WorkAssignment) -> Value {
 
 fn condition(job: &InferenceJob, type_: &str) -> Option<String> {
     let conditions = job.status.iter().flat_map(|status| &status.conditions);
-    conditions.into_iter().find(|condition| condition.type_ == type_).map(|condition| condition.status.clone())
+    conditions
+        .into_iter()
+        .find(|condition| condition.type_ == type_)
+        .map(|condition| condition.status.clone())
 }
 
 async fn holds(jobs: &Api<InferenceJob>, name: &str, type_: &str) -> InferenceJob {
     let what = format!("{name} is {type_}");
     let asked = eventually(&what, LIMIT, || async {
-        jobs.get(name).await.ok().filter(|job| condition(job, type_).as_deref() == Some("True"))
+        jobs.get(name)
+            .await
+            .ok()
+            .filter(|job| condition(job, type_).as_deref() == Some("True"))
     });
     match asked.await {
         Ok(job) => job,
@@ -219,14 +273,23 @@ async fn holds(jobs: &Api<InferenceJob>, name: &str, type_: &str) -> InferenceJo
 }
 
 fn attempts(job: &InferenceJob) -> Vec<AttemptStatus> {
-    job.status.iter().flat_map(|status| &status.shards).flat_map(|shard| shard.attempts.clone()).collect()
+    job.status
+        .iter()
+        .flat_map(|status| &status.shards)
+        .flat_map(|shard| shard.attempts.clone())
+        .collect()
 }
 
 /// One accepted Work and one accepted Check of different owners, and nothing else.
 fn assert_paid_once(job: &InferenceJob) {
-    let accepted: Vec<AttemptStatus> =
-        attempts(job).into_iter().filter(|attempt| attempt.verdict.as_ref().is_some_and(|verdict| verdict.accepted)).collect();
-    assert_eq!(accepted.iter().map(|attempt| attempt.kind).collect::<Vec<_>>(), [AttemptKind::Work, AttemptKind::Check]);
+    let accepted: Vec<AttemptStatus> = attempts(job)
+        .into_iter()
+        .filter(|attempt| attempt.verdict.as_ref().is_some_and(|verdict| verdict.accepted))
+        .collect();
+    assert_eq!(
+        accepted.iter().map(|attempt| attempt.kind).collect::<Vec<_>>(),
+        [AttemptKind::Work, AttemptKind::Check]
+    );
     assert_ne!(accepted[0].provider, accepted[1].provider);
     assert!(accepted.iter().all(|attempt| attempt.state == AttemptState::Completed));
     // 500 ms at 0.90 and 1.00 USD per GPU-hour, each rounded up.
@@ -238,11 +301,22 @@ fn assert_paid_once(job: &InferenceJob) {
 async fn delete_leaves_nothing(client: &Client, store: &HubStore, jobs: &Api<InferenceJob>, job: &InferenceJob) {
     let (name, uid) = (job.name_any(), job.uid().unwrap());
     jobs.delete(&name, &DeleteParams::default()).await.unwrap();
-    eventually("the job is gone", LIMIT, || async { jobs.get_opt(&name).await.ok()?.is_none().then_some(()) }).await.unwrap();
+    eventually("the job is gone", LIMIT, || async {
+        jobs.get_opt(&name).await.ok()?.is_none().then_some(())
+    })
+    .await
+    .unwrap();
     let own = ListParams::default().labels(&format!("{}={uid}", names::LABEL_JOB_UID));
     let assignments: Api<WorkAssignment> = Api::all(client.clone());
     assert!(assignments.list(&own).await.unwrap().items.is_empty());
-    assert!(Api::<Pod>::all(client.clone()).list(&own).await.unwrap().items.is_empty());
+    assert!(
+        Api::<Pod>::all(client.clone())
+            .list(&own)
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+    );
     assert_eq!(store.count(&keys::job_prefix(&uid)).await.unwrap(), 0);
 }
 
@@ -251,7 +325,10 @@ async fn finalise(client: &Client) {
     let settlements: Api<Settlement> = Api::namespaced(client.clone(), names::SYSTEM_NAMESPACE);
     for settlement in settlements.list(&ListParams::default()).await.unwrap() {
         let patch = Patch::Merge(json!({"status": {"state": "Final"}}));
-        settlements.patch_status(&settlement.name_any(), &PatchParams::default(), &patch).await.unwrap();
+        settlements
+            .patch_status(&settlement.name_any(), &PatchParams::default(), &patch)
+            .await
+            .unwrap();
     }
 }
 
@@ -271,7 +348,10 @@ async fn a_job_is_computed_checked_sealed_settled_and_deleted() {
     assert_eq!(results.digest, digest(RESULTS));
     eventually("the attempts are sealed", LIMIT, || async {
         let job = jobs.get("embed").await.ok()?;
-        attempts(&job).iter().all(|attempt| attempt.settlement == Some(1)).then_some(())
+        attempts(&job)
+            .iter()
+            .all(|attempt| attempt.settlement == Some(1))
+            .then_some(())
     })
     .await
     .unwrap();
@@ -281,16 +361,34 @@ async fn a_job_is_computed_checked_sealed_settled_and_deleted() {
     candidates_are_told(&store, &settled).await;
     is_at_rest(&jobs, &settled).await;
     delete_leaves_nothing(&client, &store, &jobs, &settled).await;
-    assert_eq!(store.count(&format!("receipts/{}/", settled.uid().unwrap())).await.unwrap(), 2);
+    assert_eq!(
+        store
+            .count(&format!("receipts/{}/", settled.uid().unwrap()))
+            .await
+            .unwrap(),
+        2
+    );
 }
 
 /// Each paid line can be checked against the root that is posted.
 async fn proofs_hold(client: &Client, job: &InferenceJob) {
     let settlements: Api<Settlement> = Api::namespaced(client.clone(), names::SYSTEM_NAMESPACE);
-    let root = settlements.get("settlement-1").await.unwrap().spec.header().unwrap().jobsRoot;
+    let root = settlements
+        .get("settlement-1")
+        .await
+        .unwrap()
+        .spec
+        .header()
+        .unwrap()
+        .jobsRoot;
     for shard in &job.status.as_ref().unwrap().shards {
         for attempt in shard.attempts.iter().filter(|attempt| attempt.settlement.is_some()) {
-            let proof: Vec<B256> = attempt.proof.iter().flatten().map(|hash| hash.parse().unwrap()).collect();
+            let proof: Vec<B256> = attempt
+                .proof
+                .iter()
+                .flatten()
+                .map(|hash| hash.parse().unwrap())
+                .collect();
             let leaf = leaf_of(job, shard.index, attempt).unwrap().hash();
             assert!(merkle::verify(root, leaf, &proof), "{attempt:?}");
         }
@@ -305,7 +403,10 @@ async fn candidates_are_told(store: &HubStore, job: &InferenceJob) {
             let record: Value = serde_json::from_slice(&store.get(&key, 64 << 10).await.unwrap()).unwrap();
             assert_eq!(record["offers"], PROVIDERS.len());
             let node = attempt.node.as_deref().unwrap();
-            assert!(record["pinned"].as_array().unwrap().iter().any(|pinned| pinned == node), "{record}");
+            assert!(
+                record["pinned"].as_array().unwrap().iter().any(|pinned| pinned == node),
+                "{record}"
+            );
         }
     }
 }
@@ -332,7 +433,10 @@ async fn an_operator_that_restarts_all_the_time_pays_once() {
     let complete = loop {
         let operator = start(&client, &store);
         let asked = eventually("complete", life, || async {
-            jobs.get("embed").await.ok().filter(|job| condition(job, "Complete").as_deref() == Some("True"))
+            jobs.get("embed")
+                .await
+                .ok()
+                .filter(|job| condition(job, "Complete").as_deref() == Some("True"))
         });
         let complete = asked.await;
         operator.cancel();
@@ -363,7 +467,14 @@ async fn a_job_deleted_while_it_runs_leaves_nothing() {
     .unwrap();
     jobs.delete("embed", &DeleteParams::default()).await.unwrap();
     eventually("the order to stop", LIMIT, || async {
-        assignments.list(&ListParams::default()).await.ok()?.items.pop()?.metadata.deletion_timestamp
+        assignments
+            .list(&ListParams::default())
+            .await
+            .ok()?
+            .items
+            .pop()?
+            .metadata
+            .deletion_timestamp
     })
     .await
     .unwrap();

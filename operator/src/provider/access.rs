@@ -30,21 +30,41 @@ pub fn access(provider: &str, joined: bool) -> Access {
         automount_service_account_token: Some(false),
         ..ServiceAccount::default()
     };
-    let secret = |name: &str| Secret { metadata: meta(name), ..Secret::default() };
+    let secret = |name: &str| Secret {
+        metadata: meta(name),
+        ..Secret::default()
+    };
     Access {
-        namespace: Namespace { metadata: cluster_metadata(provider, &namespace), ..Namespace::default() },
-        service_accounts: vec![account(names::JOIN_SERVICE_ACCOUNT), account(names::AGENT_SERVICE_ACCOUNT)],
+        namespace: Namespace {
+            metadata: cluster_metadata(provider, &namespace),
+            ..Namespace::default()
+        },
+        service_accounts: vec![
+            account(names::JOIN_SERVICE_ACCOUNT),
+            account(names::AGENT_SERVICE_ACCOUNT),
+        ],
         roles: vec![
             role(meta(names::JOIN_SERVICE_ACCOUNT), join_rules()),
             role(meta(names::AGENT_SERVICE_ACCOUNT), agent_rules()),
         ],
         role_bindings: vec![
-            binding(meta(names::JOIN_SERVICE_ACCOUNT), &namespace, names::JOIN_SERVICE_ACCOUNT),
-            binding(meta(names::AGENT_SERVICE_ACCOUNT), &namespace, names::AGENT_SERVICE_ACCOUNT),
+            binding(
+                meta(names::JOIN_SERVICE_ACCOUNT),
+                &namespace,
+                names::JOIN_SERVICE_ACCOUNT,
+            ),
+            binding(
+                meta(names::AGENT_SERVICE_ACCOUNT),
+                &namespace,
+                names::AGENT_SERVICE_ACCOUNT,
+            ),
         ],
         agent_secret: secret(names::AGENT_SECRET),
         join_secret: (!joined).then(|| secret(names::JOIN_SECRET)),
-        lease: Lease { metadata: meta(names::HEARTBEAT_LEASE), spec: Some(LeaseSpec::default()) },
+        lease: Lease {
+            metadata: meta(names::HEARTBEAT_LEASE),
+            spec: Some(LeaseSpec::default()),
+        },
         inventory: ProviderInventory {
             metadata: meta(names::INVENTORY_NAME),
             spec: ProviderInventorySpec::default(),
@@ -54,26 +74,58 @@ pub fn access(provider: &str, joined: bool) -> Access {
 
 fn cluster_metadata(provider: &str, name: &str) -> ObjectMeta {
     let label = (names::LABEL_PROVIDER.to_owned(), provider.to_owned());
-    ObjectMeta { name: Some(name.to_owned()), labels: Some([label].into()), ..ObjectMeta::default() }
+    ObjectMeta {
+        name: Some(name.to_owned()),
+        labels: Some([label].into()),
+        ..ObjectMeta::default()
+    }
 }
 
 fn metadata(provider: &str, namespace: &str, name: &str) -> ObjectMeta {
-    ObjectMeta { namespace: Some(namespace.to_owned()), ..cluster_metadata(provider, name) }
+    ObjectMeta {
+        namespace: Some(namespace.to_owned()),
+        ..cluster_metadata(provider, name)
+    }
 }
 
 /// The join token may do one thing: mint the agent's token.
 fn join_rules() -> Vec<PolicyRule> {
-    vec![rule("", "serviceaccounts/token", &["create"], Some(names::AGENT_SERVICE_ACCOUNT))]
+    vec![rule(
+        "",
+        "serviceaccounts/token",
+        &["create"],
+        Some(names::AGENT_SERVICE_ACCOUNT),
+    )]
 }
 
 /// The agent creates nothing but its own next token.
 fn agent_rules() -> Vec<PolicyRule> {
     vec![
-        rule("", "serviceaccounts/token", &["create"], Some(names::AGENT_SERVICE_ACCOUNT)),
-        rule("coordination.k8s.io", "leases", &["get", "update", "patch"], Some(names::HEARTBEAT_LEASE)),
-        rule("spillway.dev", "providerinventories", &["get", "update", "patch"], Some(names::INVENTORY_NAME)),
+        rule(
+            "",
+            "serviceaccounts/token",
+            &["create"],
+            Some(names::AGENT_SERVICE_ACCOUNT),
+        ),
+        rule(
+            "coordination.k8s.io",
+            "leases",
+            &["get", "update", "patch"],
+            Some(names::HEARTBEAT_LEASE),
+        ),
+        rule(
+            "spillway.dev",
+            "providerinventories",
+            &["get", "update", "patch"],
+            Some(names::INVENTORY_NAME),
+        ),
         rule("spillway.dev", "workassignments", &["get", "list", "watch"], None),
-        rule("spillway.dev", "workassignments/status", &["get", "update", "patch"], None),
+        rule(
+            "spillway.dev",
+            "workassignments/status",
+            &["get", "update", "patch"],
+            None,
+        ),
     ]
 }
 
@@ -88,7 +140,10 @@ fn rule(group: &str, resource: &str, verbs: &[&str], name: Option<&str>) -> Poli
 }
 
 fn role(metadata: ObjectMeta, rules: Vec<PolicyRule>) -> Role {
-    Role { metadata, rules: Some(rules) }
+    Role {
+        metadata,
+        rules: Some(rules),
+    }
 }
 
 fn binding(metadata: ObjectMeta, namespace: &str, account: &str) -> RoleBinding {

@@ -27,8 +27,20 @@ pub async fn apply(client: &Client, provider: &GpuProvider, action: Action, now:
     let namespace = names::provider_namespace(name);
     match action {
         Action::Provision { joined } => provision(client, name, joined).await,
-        Action::DeleteJoinSecret => delete(Api::<Secret>::namespaced(client.clone(), &namespace), names::JOIN_SECRET).await,
-        Action::DeleteAgentSecret => delete(Api::<Secret>::namespaced(client.clone(), &namespace), names::AGENT_SECRET).await,
+        Action::DeleteJoinSecret => {
+            delete(
+                Api::<Secret>::namespaced(client.clone(), &namespace),
+                names::JOIN_SECRET,
+            )
+            .await
+        }
+        Action::DeleteAgentSecret => {
+            delete(
+                Api::<Secret>::namespaced(client.clone(), &namespace),
+                names::AGENT_SECRET,
+            )
+            .await
+        }
         Action::DeleteNamespace => delete(Api::<Namespace>::all(client.clone()), &namespace).await,
         Action::DeleteNode(node) => delete_node(client, &node).await,
         Action::ApplyNode(node) => apply_node(client, &node, now).await,
@@ -54,7 +66,11 @@ async fn provision(client: &Client, provider: &str, joined: bool) -> kube::Resul
 
 async fn apply_all<K>(client: &Client, namespace: &str, objects: &[K]) -> kube::Result<()>
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Serialize + DeserializeOwned + std::fmt::Debug,
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + Serialize
+        + DeserializeOwned
+        + std::fmt::Debug,
 {
     let api = Api::namespaced(client.clone(), namespace);
     for object in objects {
@@ -75,9 +91,16 @@ where
 
 async fn create_if_absent<K>(client: &Client, namespace: &str, object: &K) -> kube::Result<()>
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Serialize + DeserializeOwned + std::fmt::Debug,
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + Serialize
+        + DeserializeOwned
+        + std::fmt::Debug,
 {
-    match Api::namespaced(client.clone(), namespace).create(&PostParams::default(), object).await {
+    match Api::namespaced(client.clone(), namespace)
+        .create(&PostParams::default(), object)
+        .await
+    {
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
         other => other.map(drop),
     }
@@ -102,7 +125,9 @@ async fn apply_node(client: &Client, node: &VirtualNode, now: &Time) -> kube::Re
     let status = json!({
         "apiVersion": "v1", "kind": "Node", "metadata": {"name": node.host.node}, "status": status,
     });
-    nodes.patch_status(&node.host.node, &parameters, &Patch::Apply(&status)).await?;
+    nodes
+        .patch_status(&node.host.node, &parameters, &Patch::Apply(&status))
+        .await?;
     renew_node_lease(client, &node.host.node, now).await
 }
 
@@ -113,7 +138,10 @@ async fn apply_node(client: &Client, node: &VirtualNode, now: &Time) -> kube::Re
 pub async fn renew_node_lease(client: &Client, node: &str, now: &Time) -> kube::Result<()> {
     let leases: Api<Lease> = Api::namespaced(client.clone(), NODE_LEASE_NAMESPACE);
     let lease = Lease {
-        metadata: ObjectMeta { name: Some(node.to_owned()), ..ObjectMeta::default() },
+        metadata: ObjectMeta {
+            name: Some(node.to_owned()),
+            ..ObjectMeta::default()
+        },
         spec: Some(LeaseSpec {
             holder_identity: Some(node.to_owned()),
             lease_duration_seconds: Some(NODE_LEASE_SECONDS),
@@ -135,17 +163,26 @@ async fn update_status(client: &Client, provider: &GpuProvider, status: GpuProvi
     let name = provider.metadata.name.as_deref().unwrap_or_default();
     let mut updated = provider.clone();
     updated.status = Some(status);
-    api.replace_status(name, &PostParams::default(), &updated).await.map(drop)
+    api.replace_status(name, &PostParams::default(), &updated)
+        .await
+        .map(drop)
 }
 
 async fn set_finalizer(client: &Client, provider: &GpuProvider, present: bool) -> kube::Result<()> {
     let api: Api<GpuProvider> = Api::all(client.clone());
     let name = provider.metadata.name.as_deref().unwrap_or_default();
-    let others = provider.metadata.finalizers.iter().flatten().filter(|finalizer| *finalizer != FINALIZER);
+    let others = provider
+        .metadata
+        .finalizers
+        .iter()
+        .flatten()
+        .filter(|finalizer| *finalizer != FINALIZER);
     let mut finalizers: Vec<String> = others.cloned().collect();
     if present {
         finalizers.push(FINALIZER.to_owned());
     }
     let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": provider.metadata.resource_version}});
-    api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await.map(drop)
+    api.patch(name, &PatchParams::default(), &Patch::Merge(&patch))
+        .await
+        .map(drop)
 }

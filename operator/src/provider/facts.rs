@@ -10,7 +10,9 @@ const MOST_GPUS_PER_HOST: u32 = 64;
 /// A claim that was not believed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClaimError {
-    #[error("receiptSigner changed from {pinned} to {claimed}; it is pinned at the first heartbeat: join again under another name")]
+    #[error(
+        "receiptSigner changed from {pinned} to {claimed}; it is pinned at the first heartbeat: join again under another name"
+    )]
     SignerChanged { pinned: String, claimed: String },
     #[error("sealingKey changed; it is pinned at the first heartbeat: join again under another name")]
     SealingKeyChanged,
@@ -29,8 +31,13 @@ pub fn facts(provider: &GpuProvider, claims: &ProviderInventorySpec) -> Result<G
     let name = provider.metadata.name.as_deref().unwrap_or_default();
     let signer = pinned_signer(&stored, claims)?;
     let sealing_key = pinned_sealing_key(&stored, claims)?;
-    let claimed_price = claims.price_per_gpu_hour.as_deref().ok_or(ClaimError::Missing("pricePerGpuHour"))?;
-    let price: UnitPrice = claimed_price.parse().map_err(|_| ClaimError::Price(claimed_price.to_owned()))?;
+    let claimed_price = claims
+        .price_per_gpu_hour
+        .as_deref()
+        .ok_or(ClaimError::Missing("pricePerGpuHour"))?;
+    let price: UnitPrice = claimed_price
+        .parse()
+        .map_err(|_| ClaimError::Price(claimed_price.to_owned()))?;
     let hosts: Vec<HostFact> = claims.hosts.iter().filter_map(|host| host_fact(name, host)).collect();
     let offer_changed = stored.unit_price_micro != Some(price.0) || stored.hosts != hosts;
     Ok(GpuProviderStatus {
@@ -53,11 +60,15 @@ pub fn facts(provider: &GpuProvider, claims: &ProviderInventorySpec) -> Result<G
 }
 
 fn pinned_signer(stored: &GpuProviderStatus, claims: &ProviderInventorySpec) -> Result<String, ClaimError> {
-    let claimed = claims.receipt_signer.clone().ok_or(ClaimError::Missing("receiptSigner"))?;
+    let claimed = claims
+        .receipt_signer
+        .clone()
+        .ok_or(ClaimError::Missing("receiptSigner"))?;
     match &stored.receipt_signer {
-        Some(pinned) if *pinned != claimed => {
-            Err(ClaimError::SignerChanged { pinned: pinned.clone(), claimed })
-        }
+        Some(pinned) if *pinned != claimed => Err(ClaimError::SignerChanged {
+            pinned: pinned.clone(),
+            claimed,
+        }),
         _ => Ok(claimed),
     }
 }

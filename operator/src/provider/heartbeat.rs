@@ -45,7 +45,12 @@ struct Seen {
 
 impl Heartbeats {
     pub fn new(now: Instant) -> Self {
-        Self { grace_until: now + GRACE, last_read: now, nobody_since: None, seen: BTreeMap::new() }
+        Self {
+            grace_until: now + GRACE,
+            last_read: now,
+            nobody_since: None,
+            seen: BTreeMap::new(),
+        }
     }
 
     /// Takes in one successful read. A failed read is simply not taken in.
@@ -67,22 +72,36 @@ impl Heartbeats {
     fn record_version(&mut self, now: Instant, provider: &str, version: &str) {
         match self.seen.get_mut(provider) {
             Some(seen) if seen.version == version => {}
-            Some(seen) => *seen = Seen { version: version.to_owned(), changed: Some(now) },
+            Some(seen) => {
+                *seen = Seen {
+                    version: version.to_owned(),
+                    changed: Some(now),
+                }
+            }
             None => {
                 // The first version that we see may be old: only a change proves life.
-                self.seen.insert(provider.to_owned(), Seen { version: version.to_owned(), changed: None });
+                self.seen.insert(
+                    provider.to_owned(),
+                    Seen {
+                        version: version.to_owned(),
+                        changed: None,
+                    },
+                );
             }
         }
     }
 
     pub fn liveness(&self, provider: &str, now: Instant) -> Liveness {
-        let Some(seen) = self.seen.get(provider) else { return Liveness::Unknown };
+        let Some(seen) = self.seen.get(provider) else {
+            return Liveness::Unknown;
+        };
         if is_fresh(seen, now) {
             return Liveness::Fresh;
         }
         let reads_are_current = now.duration_since(self.last_read) <= READ_GAP;
-        let nobody_heard_briefly =
-            self.nobody_since.is_some_and(|since| now.duration_since(since) < NOBODY_HEARD_LIMIT);
+        let nobody_heard_briefly = self
+            .nobody_since
+            .is_some_and(|since| now.duration_since(since) < NOBODY_HEARD_LIMIT);
         if now < self.grace_until || !reads_are_current || nobody_heard_briefly {
             Liveness::Unknown
         } else {
@@ -92,7 +111,8 @@ impl Heartbeats {
 }
 
 fn is_fresh(seen: &Seen, now: Instant) -> bool {
-    seen.changed.is_some_and(|changed| now.duration_since(changed) <= STALE_AFTER)
+    seen.changed
+        .is_some_and(|changed| now.duration_since(changed) <= STALE_AFTER)
 }
 
 #[cfg(test)]
@@ -100,7 +120,10 @@ mod tests {
     use super::*;
 
     fn read(entries: &[(&str, u32)]) -> Read {
-        entries.iter().map(|(provider, version)| ((*provider).to_owned(), Some(version.to_string()))).collect()
+        entries
+            .iter()
+            .map(|(provider, version)| ((*provider).to_owned(), Some(version.to_string())))
+            .collect()
     }
 
     /// Reads every second from `from` to `to`; `versions(second)` says what is read.
@@ -116,43 +139,85 @@ mod tests {
         let mut heartbeats = Heartbeats::new(start);
         let both = |second: u64| read(&[("a", second as u32), ("b", second as u32)]);
         run(&mut heartbeats, start, 0, 100, both);
-        assert_eq!(heartbeats.liveness("a", start + Duration::from_secs(100)), Liveness::Fresh);
-        run(&mut heartbeats, start, 101, 125, |second| read(&[("a", 100), ("b", second as u32)]));
-        assert_eq!(heartbeats.liveness("a", start + Duration::from_secs(120)), Liveness::Fresh);
-        assert_eq!(heartbeats.liveness("a", start + Duration::from_secs(121)), Liveness::Silent);
-        assert_eq!(heartbeats.liveness("b", start + Duration::from_secs(125)), Liveness::Fresh);
+        assert_eq!(
+            heartbeats.liveness("a", start + Duration::from_secs(100)),
+            Liveness::Fresh
+        );
+        run(&mut heartbeats, start, 101, 125, |second| {
+            read(&[("a", 100), ("b", second as u32)])
+        });
+        assert_eq!(
+            heartbeats.liveness("a", start + Duration::from_secs(120)),
+            Liveness::Fresh
+        );
+        assert_eq!(
+            heartbeats.liveness("a", start + Duration::from_secs(121)),
+            Liveness::Silent
+        );
+        assert_eq!(
+            heartbeats.liveness("b", start + Duration::from_secs(125)),
+            Liveness::Fresh
+        );
     }
 
     #[test]
     fn a_restart_gives_everybody_a_full_grace() {
         let start = Instant::now();
         let mut heartbeats = Heartbeats::new(start);
-        run(&mut heartbeats, start, 0, 59, |second| read(&[("a", 1), ("b", second as u32)]));
-        assert_eq!(heartbeats.liveness("a", start + Duration::from_secs(59)), Liveness::Unknown);
-        run(&mut heartbeats, start, 60, 61, |second| read(&[("a", 1), ("b", second as u32)]));
-        assert_eq!(heartbeats.liveness("a", start + Duration::from_secs(61)), Liveness::Silent);
+        run(&mut heartbeats, start, 0, 59, |second| {
+            read(&[("a", 1), ("b", second as u32)])
+        });
+        assert_eq!(
+            heartbeats.liveness("a", start + Duration::from_secs(59)),
+            Liveness::Unknown
+        );
+        run(&mut heartbeats, start, 60, 61, |second| {
+            read(&[("a", 1), ("b", second as u32)])
+        });
+        assert_eq!(
+            heartbeats.liveness("a", start + Duration::from_secs(61)),
+            Liveness::Silent
+        );
     }
 
     #[test]
     fn a_gap_in_our_reads_ends_nothing() {
         let start = Instant::now();
         let mut heartbeats = Heartbeats::new(start);
-        run(&mut heartbeats, start, 0, 100, |second| read(&[("a", second as u32), ("b", second as u32)]));
+        run(&mut heartbeats, start, 0, 100, |second| {
+            read(&[("a", second as u32), ("b", second as u32)])
+        });
         // No read for ten minutes: nobody can be called silent, before or just after the next read.
-        assert_eq!(heartbeats.liveness("a", start + Duration::from_secs(700)), Liveness::Unknown);
-        run(&mut heartbeats, start, 700, 740, |second| read(&[("a", 100), ("b", second as u32)]));
-        assert_eq!(heartbeats.liveness("a", start + Duration::from_secs(740)), Liveness::Unknown);
+        assert_eq!(
+            heartbeats.liveness("a", start + Duration::from_secs(700)),
+            Liveness::Unknown
+        );
+        run(&mut heartbeats, start, 700, 740, |second| {
+            read(&[("a", 100), ("b", second as u32)])
+        });
+        assert_eq!(
+            heartbeats.liveness("a", start + Duration::from_secs(740)),
+            Liveness::Unknown
+        );
     }
 
     #[test]
     fn when_nobody_is_heard_nobody_is_silent_for_a_quarter_of_an_hour() {
         let start = Instant::now();
         let mut heartbeats = Heartbeats::new(start);
-        run(&mut heartbeats, start, 0, 100, |second| read(&[("a", second as u32), ("b", second as u32)]));
+        run(&mut heartbeats, start, 0, 100, |second| {
+            read(&[("a", second as u32), ("b", second as u32)])
+        });
         run(&mut heartbeats, start, 101, 900, |_| read(&[("a", 100), ("b", 100)]));
-        assert_eq!(heartbeats.liveness("a", start + Duration::from_secs(900)), Liveness::Unknown);
+        assert_eq!(
+            heartbeats.liveness("a", start + Duration::from_secs(900)),
+            Liveness::Unknown
+        );
         run(&mut heartbeats, start, 901, 1100, |_| read(&[("a", 100), ("b", 100)]));
-        assert_eq!(heartbeats.liveness("a", start + Duration::from_secs(1100)), Liveness::Silent);
+        assert_eq!(
+            heartbeats.liveness("a", start + Duration::from_secs(1100)),
+            Liveness::Silent
+        );
     }
 
     #[test]
@@ -162,6 +227,9 @@ mod tests {
         let mut never = read(&[("b", 1)]);
         never.insert("a".to_owned(), None);
         heartbeats.record(start, &never);
-        assert_eq!(heartbeats.liveness("a", start + Duration::from_secs(100)), Liveness::Unknown);
+        assert_eq!(
+            heartbeats.liveness("a", start + Duration::from_secs(100)),
+            Liveness::Unknown
+        );
     }
 }

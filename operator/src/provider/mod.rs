@@ -69,7 +69,12 @@ struct Picture {
 impl Controller {
     fn new(client: Client) -> Self {
         let heartbeats = Heartbeats::new(Instant::now());
-        Self { client, heartbeats, provisioned: BTreeMap::new(), leases_renewed: None }
+        Self {
+            client,
+            heartbeats,
+            provisioned: BTreeMap::new(),
+            leases_renewed: None,
+        }
     }
 
     async fn pass(&mut self) -> kube::Result<()> {
@@ -106,7 +111,10 @@ impl Controller {
         let name = provider.name_any();
         let now = Instant::now();
         let uid = provider.uid().unwrap_or_default();
-        let provisioned = self.provisioned.get(&uid).is_some_and(|at| now.duration_since(*at) < PROVISION_INTERVAL);
+        let provisioned = self
+            .provisioned
+            .get(&uid)
+            .is_some_and(|at| now.duration_since(*at) < PROVISION_INTERVAL);
         Observed {
             inventory: picture.inventories.get(&name).map(|inventory| inventory.spec.clone()),
             liveness: self.heartbeats.liveness(&name, now),
@@ -120,7 +128,10 @@ impl Controller {
     async fn read_heartbeats(&self) -> kube::Result<Read> {
         let parameters = ListParams::default().fields(&format!("metadata.name={}", names::HEARTBEAT_LEASE));
         let leases = Api::<Lease>::all(self.client.clone()).list(&parameters).await?;
-        Ok(leases.into_iter().filter_map(|lease| Some((provider_of(&lease)?, renewed_version(&lease)))).collect())
+        Ok(leases
+            .into_iter()
+            .filter_map(|lease| Some((provider_of(&lease)?, renewed_version(&lease))))
+            .collect())
     }
 
     async fn observe(&self) -> kube::Result<Picture> {
@@ -128,9 +139,15 @@ impl Controller {
         let virtual_nodes = ListParams::default().labels(&format!("{}=true", names::LABEL_VIRTUAL));
         let providers = Api::<GpuProvider>::all(self.client.clone()).list(&all).await?.items;
         let inventories = Api::<ProviderInventory>::all(self.client.clone()).list(&all).await?;
-        let nodes = Api::<Node>::all(self.client.clone()).list_metadata(&virtual_nodes).await?;
-        let assignments = Api::<WorkAssignment>::all(self.client.clone()).list_metadata(&all).await?;
-        let inventories = inventories.into_iter().filter_map(|inventory| Some((provider_of(&inventory)?, inventory)));
+        let nodes = Api::<Node>::all(self.client.clone())
+            .list_metadata(&virtual_nodes)
+            .await?;
+        let assignments = Api::<WorkAssignment>::all(self.client.clone())
+            .list_metadata(&all)
+            .await?;
+        let inventories = inventories
+            .into_iter()
+            .filter_map(|inventory| Some((provider_of(&inventory)?, inventory)));
         let mut counted = BTreeMap::new();
         for namespace in assignments.iter().filter_map(|assignment| assignment.namespace()) {
             if let Some(provider) = namespace.strip_prefix(names::PROVIDER_NAMESPACE_PREFIX) {
@@ -164,7 +181,10 @@ impl Controller {
 
 /// The provider whose namespace an object lies in.
 fn provider_of(object: &impl ResourceExt) -> Option<String> {
-    object.namespace()?.strip_prefix(names::PROVIDER_NAMESPACE_PREFIX).map(str::to_owned)
+    object
+        .namespace()?
+        .strip_prefix(names::PROVIDER_NAMESPACE_PREFIX)
+        .map(str::to_owned)
 }
 
 /// The version of a Lease that an agent has renewed at least once.
@@ -178,7 +198,10 @@ fn nodes_by_provider(nodes: &[PartialObjectMeta<Node>]) -> BTreeMap<String, BTre
     for node in nodes {
         if let Some(provider) = node.labels().get(names::LABEL_PROVIDER) {
             let digest = node.annotations().get(node::DIGEST_ANNOTATION).cloned();
-            by_provider.entry(provider.clone()).or_default().insert(node.name_any(), digest);
+            by_provider
+                .entry(provider.clone())
+                .or_default()
+                .insert(node.name_any(), digest);
         }
     }
     by_provider

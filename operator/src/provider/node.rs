@@ -65,13 +65,23 @@ impl VirtualNode {
             (names::LABEL_PROVIDER.to_owned(), self.provider.clone()),
             ("topology.kubernetes.io/zone".to_owned(), self.provider.clone()),
             ("topology.kubernetes.io/region".to_owned(), self.region.clone()),
-            ("node.kubernetes.io/exclude-from-external-load-balancers".to_owned(), "true".to_owned()),
+            (
+                "node.kubernetes.io/exclude-from-external-load-balancers".to_owned(),
+                "true".to_owned(),
+            ),
             ("spillway.dev/class".to_owned(), self.class.clone()),
             ("nvidia.com/gpu.product".to_owned(), self.host.product.clone()),
             ("nvidia.com/gpu.count".to_owned(), self.host.gpus.to_string()),
-            ("nvidia.com/gpu.memory".to_owned(), self.host.memory_mebibytes.to_string()),
+            (
+                "nvidia.com/gpu.memory".to_owned(),
+                self.host.memory_mebibytes.to_string(),
+            ),
         ]);
-        let capability = self.host.compute_capability.as_deref().and_then(|text| text.split_once('.'));
+        let capability = self
+            .host
+            .compute_capability
+            .as_deref()
+            .and_then(|text| text.split_once('.'));
         if let Some((major, minor)) = capability {
             labels.insert("nvidia.com/gpu.compute.major".to_owned(), major.to_owned());
             labels.insert("nvidia.com/gpu.compute.minor".to_owned(), minor.to_owned());
@@ -86,7 +96,10 @@ impl VirtualNode {
             ..Taint::default()
         };
         let dark = (!self.available).then(|| taint(names::TAINT_DARK));
-        [Some(taint(names::TAINT_VIRTUAL)), dark].into_iter().flatten().collect()
+        [Some(taint(names::TAINT_VIRTUAL)), dark]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 
     fn status(&self, since: &Time) -> NodeStatus {
@@ -101,7 +114,13 @@ impl VirtualNode {
             conditions: Some(vec![
                 // Kubernetes' own lifecycle of this node must never act: whether the provider is heard is our taint.
                 condition("Ready", true, "VirtualNode", "kept by the Spillway operator", since),
-                condition("spillway.dev/Available", self.available, "Heartbeat", "see the GpuProvider", since),
+                condition(
+                    "spillway.dev/Available",
+                    self.available,
+                    "Heartbeat",
+                    "see the GpuProvider",
+                    since,
+                ),
             ]),
             ..NodeStatus::default()
         }

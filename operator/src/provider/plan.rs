@@ -27,7 +27,9 @@ pub struct Observed {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Namespace, identities, rights, Lease and inventory; `joined` leaves the join Secret out.
-    Provision { joined: bool },
+    Provision {
+        joined: bool,
+    },
     DeleteJoinSecret,
     ApplyNode(Box<VirtualNode>),
     DeleteNode(String),
@@ -46,7 +48,13 @@ pub fn plan(observed: &Observed, now: &Time) -> Vec<Action> {
     if observed.provider.metadata.deletion_timestamp.is_some() {
         return removal(observed);
     }
-    let has_finalizer = observed.provider.metadata.finalizers.iter().flatten().any(|name| name == FINALIZER);
+    let has_finalizer = observed
+        .provider
+        .metadata
+        .finalizers
+        .iter()
+        .flatten()
+        .any(|name| name == FINALIZER);
     let status = status(observed, now);
     let joined = is_true(&status, provider_condition::JOINED);
     let mut actions = Vec::new();
@@ -56,7 +64,11 @@ pub fn plan(observed: &Observed, now: &Time) -> Vec<Action> {
     if !observed.provisioned {
         actions.push(Action::Provision { joined });
     }
-    let was_joined = observed.provider.status.as_ref().is_some_and(|stored| is_true(stored, provider_condition::JOINED));
+    let was_joined = observed
+        .provider
+        .status
+        .as_ref()
+        .is_some_and(|stored| is_true(stored, provider_condition::JOINED));
     if joined && !was_joined {
         actions.push(Action::DeleteJoinSecret);
     }
@@ -79,14 +91,29 @@ fn removal(observed: &Observed) -> Vec<Action> {
 }
 
 fn node_actions(observed: &Observed, status: &GpuProviderStatus, available: bool) -> Vec<Action> {
-    let wanted: Vec<VirtualNode> =
-        status.hosts.iter().map(|host| VirtualNode::new(&observed.provider, host, available)).collect();
+    let wanted: Vec<VirtualNode> = status
+        .hosts
+        .iter()
+        .map(|host| VirtualNode::new(&observed.provider, host, available))
+        .collect();
     let names: BTreeSet<&str> = wanted.iter().map(|node| node.host.node.as_str()).collect();
-    let gone = observed.nodes.keys().filter(|name| !names.contains(name.as_str())).cloned().map(Action::DeleteNode);
+    let gone = observed
+        .nodes
+        .keys()
+        .filter(|name| !names.contains(name.as_str()))
+        .cloned()
+        .map(Action::DeleteNode);
     let changed = wanted.iter().filter(|node| {
-        observed.nodes.get(&node.host.node).is_none_or(|digest| digest.as_deref() != Some(&node.digest()))
+        observed
+            .nodes
+            .get(&node.host.node)
+            .is_none_or(|digest| digest.as_deref() != Some(&node.digest()))
     });
-    changed.cloned().map(|node| Action::ApplyNode(Box::new(node))).chain(gone).collect()
+    changed
+        .cloned()
+        .map(|node| Action::ApplyNode(Box::new(node)))
+        .chain(gone)
+        .collect()
 }
 
 /// The status that follows from what was observed.
@@ -106,15 +133,39 @@ fn status(observed: &Observed, now: &Time) -> GpuProviderStatus {
     let name = provider.metadata.name.as_deref().unwrap_or_default();
     status.observed_generation = provider.metadata.generation;
     status.namespace = Some(names::provider_namespace(name));
-    status.joined_at = if joined { stored.joined_at.clone().or_else(|| Some(now.clone())) } else { None };
+    status.joined_at = if joined {
+        stored.joined_at.clone().or_else(|| Some(now.clone()))
+    } else {
+        None
+    };
     let generation = provider.metadata.generation;
     let joined = if joined {
-        Fact { status: true, reason: "AgentHeard", message: "the agent joined; its join token is gone".to_owned() }
+        Fact {
+            status: true,
+            reason: "AgentHeard",
+            message: "the agent joined; its join token is gone".to_owned(),
+        }
     } else {
-        Fact { status: false, reason: "WaitingForAgent", message: "run the Helm command of `kubectl spillway join-token`".to_owned() }
+        Fact {
+            status: false,
+            reason: "WaitingForAgent",
+            message: "run the Helm command of `kubectl spillway join-token`".to_owned(),
+        }
     };
-    set(&mut status.conditions, provider_condition::JOINED, &joined, generation, now);
-    set(&mut status.conditions, provider_condition::READY, &ready, generation, now);
+    set(
+        &mut status.conditions,
+        provider_condition::JOINED,
+        &joined,
+        generation,
+        now,
+    );
+    set(
+        &mut status.conditions,
+        provider_condition::READY,
+        &ready,
+        generation,
+        now,
+    );
     status
 }
 
@@ -126,29 +177,43 @@ struct Fact {
 
 /// Reasons of `Ready`: `Offering`, `HeartbeatSilent` (attempts are lost), `HeartbeatUnknown`, `NoGpu`, `ClaimRefused`, `WaitingForAgent`.
 fn readiness(liveness: Liveness, believed: &Result<GpuProviderStatus, ClaimError>, joined: bool) -> Fact {
-    let no = |reason, message: String| Fact { status: false, reason, message };
+    let no = |reason, message: String| Fact {
+        status: false,
+        reason,
+        message,
+    };
     match (joined, liveness, believed) {
         (false, ..) => no("WaitingForAgent", "no agent has joined yet".to_owned()),
-        (_, Liveness::Silent, _) => no("HeartbeatSilent", "no heartbeat for 20 s while others are heard".to_owned()),
+        (_, Liveness::Silent, _) => no(
+            "HeartbeatSilent",
+            "no heartbeat for 20 s while others are heard".to_owned(),
+        ),
         (_, Liveness::Unknown, _) => no(
             "HeartbeatUnknown",
             "no fresh heartbeat, but the fault may be the hub's: nothing new is placed, nothing is ended".to_owned(),
         ),
         (_, Liveness::Fresh, Err(refused)) => no("ClaimRefused", refused.to_string()),
         (_, Liveness::Fresh, Ok(status)) if status.gpus == 0 => no("NoGpu", "the inventory offers no GPU".to_owned()),
-        (_, Liveness::Fresh, Ok(status)) => {
-            Fact { status: true, reason: "Offering", message: format!("{} GPU(s) offered", status.gpus) }
-        }
+        (_, Liveness::Fresh, Ok(status)) => Fact {
+            status: true,
+            reason: "Offering",
+            message: format!("{} GPU(s) offered", status.gpus),
+        },
     }
 }
 
 fn is_true(status: &GpuProviderStatus, kind: &str) -> bool {
-    status.conditions.iter().any(|condition| condition.type_ == kind && condition.status == "True")
+    status
+        .conditions
+        .iter()
+        .any(|condition| condition.type_ == kind && condition.status == "True")
 }
 
 fn set(conditions: &mut Vec<Condition>, kind: &str, fact: &Fact, generation: Option<i64>, now: &Time) {
     let status = if fact.status { "True" } else { "False" };
-    let same_status = conditions.iter().find(|condition| condition.type_ == kind && condition.status == status);
+    let same_status = conditions
+        .iter()
+        .find(|condition| condition.type_ == kind && condition.status == status);
     let since = same_status.map_or_else(|| now.clone(), |condition| condition.last_transition_time.clone());
     conditions.retain(|condition| condition.type_ != kind);
     conditions.push(Condition {
@@ -238,7 +303,13 @@ mod tests {
 
     fn reason(observed: &Observed, kind: &str) -> String {
         let status = observed.provider.status.as_ref().unwrap();
-        status.conditions.iter().find(|condition| condition.type_ == kind).unwrap().reason.clone()
+        status
+            .conditions
+            .iter()
+            .find(|condition| condition.type_ == kind)
+            .unwrap()
+            .reason
+            .clone()
     }
 
     #[test]
@@ -247,11 +318,20 @@ mod tests {
             inventory: None,
             liveness: Liveness::Unknown,
             provisioned: false,
-            provider: GpuProvider { metadata: kube::api::ObjectMeta { finalizers: None, ..provider().metadata }, ..provider() },
+            provider: GpuProvider {
+                metadata: kube::api::ObjectMeta {
+                    finalizers: None,
+                    ..provider().metadata
+                },
+                ..provider()
+            },
             ..observed()
         };
         let actions = plan(&fresh, &time(1));
-        assert_eq!(actions[..2], [Action::AddFinalizer, Action::Provision { joined: false }]);
+        assert_eq!(
+            actions[..2],
+            [Action::AddFinalizer, Action::Provision { joined: false }]
+        );
         let after = applied(fresh, actions);
         assert_eq!(reason(&after, "Joined"), "WaitingForAgent");
     }
@@ -273,16 +353,24 @@ mod tests {
         joined.inventory.as_mut().unwrap().receipt_signer = Some(format!("0x{}", "3".repeat(40)));
         let after = applied(joined.clone(), plan(&joined, &time(2)));
         assert_eq!(reason(&after, "Ready"), "ClaimRefused");
-        assert_eq!(after.provider.status.unwrap().receipt_signer, Some(format!("0x{}", "2".repeat(40))));
+        assert_eq!(
+            after.provider.status.unwrap().receipt_signer,
+            Some(format!("0x{}", "2".repeat(40)))
+        );
     }
 
     #[test]
     fn silence_taints_the_node_and_keeps_it() {
         let mut joined = applied(observed(), plan(&observed(), &time(1)));
-        for (liveness, expected) in [(Liveness::Silent, "HeartbeatSilent"), (Liveness::Unknown, "HeartbeatUnknown")] {
+        for (liveness, expected) in [
+            (Liveness::Silent, "HeartbeatSilent"),
+            (Liveness::Unknown, "HeartbeatUnknown"),
+        ] {
             joined.liveness = liveness;
             let actions = plan(&joined, &time(2));
-            let tainted = actions.iter().any(|action| matches!(action, Action::ApplyNode(node) if !node.available));
+            let tainted = actions
+                .iter()
+                .any(|action| matches!(action, Action::ApplyNode(node) if !node.available));
             assert!(tainted, "{actions:?}");
             let after = applied(joined.clone(), actions);
             assert_eq!(reason(&after, "Ready"), expected);

@@ -99,7 +99,7 @@ async fn a_forged_pod_gets_an_event_and_no_assignment() -> anyhow::Result<()> {
         );
     }
     ensure!(
-        assignments(&scene.ground).await? == before,
+        assignments(&scene.ground).await?.is_subset(&before),
         "somebody got an assignment"
     );
     let there = leftovers(

@@ -6,8 +6,11 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use kube::ResourceExt as _;
 use kube::api::ListParams;
+use serde_json::json;
 use spillway_core::batch::Leaf;
-use spillway_crds::{AttemptKind, AttemptState, AttemptStatus, InferenceJob, SettlementState, job_condition};
+use spillway_crds::{
+    AttemptKind, AttemptState, AttemptStatus, InferenceJob, Settlement, SettlementState, job_condition,
+};
 use spillway_e2e_scenarios::{Component, Ledger, Scene, golden, invoice_total, kill, leaves, story, until};
 
 const TEXTS: usize = 120;
@@ -27,16 +30,18 @@ fn running(job: &InferenceJob, kind: AttemptKind) -> Option<String> {
     found.find_map(|attempt| attempt.provider.clone())
 }
 
-/// State of a Settlement that is not final yet, and pays for this job.
-async fn unfinished_settlement(scene: &Scene, uid: &str) -> anyhow::Result<Option<SettlementState>> {
+/// A leaf of this job is sealed, and a Settlement is not final yet; before this job all were.
+async fn is_being_settled(scene: &Scene, uid: &str) -> anyhow::Result<Option<()>> {
     let pays = !leaves(&scene.ground, &scene.stores, uid).await?.is_empty();
     let settlements = scene.ground.settlements().list(&ListParams::default()).await?;
-    let states = settlements
-        .iter()
-        .map(|one| one.status.as_ref().map(|status| status.state).unwrap_or_default());
-    Ok(states
-        .filter(|state| pays && *state != SettlementState::Final)
-        .max_by_key(|state| format!("{state:?}")))
+    let state = |settlement: &Settlement| {
+        settlement
+            .status
+            .as_ref()
+            .map(|status| status.state)
+            .unwrap_or_default()
+    };
+    Ok((pays && settlements.iter().any(|one| state(one) != SettlementState::Final)).then_some(()))
 }
 
 /// Each shard is paid once for its work and once for its check.
@@ -58,9 +63,10 @@ async fn killed_processes_lose_nothing_and_pay_nothing_twice() -> anyhow::Result
     let scene = Scene::open("restarts").await?;
     let ledger = Ledger::connect(&scene.ground).await?;
     let before = ledger.quiet(&scene.ground).await?;
-    let job = scene
-        .apply(scene.stored(golden::requests(TEXTS)?, SHARDS).await?)
-        .await?;
+    let mut manifest = scene.stored(golden::requests(TEXTS)?, SHARDS).await?;
+    // One after another: whenever the operator is killed, some work is still to come.
+    manifest["spec"]["execution"]["parallelism"] = json!(1);
+    let job = scene.apply(manifest).await?;
     let uid = job.uid().context("no UID")?;
 
     scene
@@ -73,7 +79,7 @@ async fn killed_processes_lose_nothing_and_pay_nothing_twice() -> anyhow::Result
         .await?;
     kill(&scene.ground, &Component::Agent(provider)).await?;
     until("a settlement on its way", STEP_WITHIN, async || {
-        unfinished_settlement(&scene, &uid).await
+        is_being_settled(&scene, &uid).await
     })
     .await?;
     kill(&scene.ground, &Component::Settlement).await?;

@@ -14,9 +14,7 @@ use crate::job::Context;
 use crate::job::caches::is_controlled_by;
 use crate::job::observed::PodFact;
 use crate::keys;
-use crate::pods::{
-    attempt_pod, publish_pod, publish_secret, same_attempt_pod, split_pod, split_secret,
-};
+use crate::pods::{attempt_pod, publish_pod, publish_secret, same_attempt_pod, split_pod, split_secret};
 
 /// A splitter or publisher that takes longer fails, and is made anew with new URLs.
 const PLAN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
@@ -44,11 +42,15 @@ pub(super) async fn create_attempt_pod(
         return Ok(());
     }
     let name = names::attempt_pod(&job.name_any(), shard, attempt);
-    let Some(there) = api.get_opt(&name).await? else { return Err(ReconcileError::Outdated) };
+    let Some(there) = api.get_opt(&name).await? else {
+        return Err(ReconcileError::Outdated);
+    };
     let ours = same_attempt_pod(&pod, &there);
     context.answers.remember_pod(&there.uid().unwrap_or_default(), ours);
     if !ours {
-        context.answers.remember_stranger(&job.namespace().unwrap_or_default(), &name, stranger(&there));
+        context
+            .answers
+            .remember_stranger(&job.namespace().unwrap_or_default(), &name, stranger(&there));
         return Err(ReconcileError::Outdated);
     }
     Ok(())
@@ -73,8 +75,15 @@ pub(super) async fn delete_pod(
     uid: &str,
     resource_version: &str,
 ) -> Result<(), ReconcileError> {
-    let seen = Preconditions { uid: Some(uid.to_owned()), resource_version: Some(resource_version.to_owned()) };
-    let parameters = DeleteParams { preconditions: Some(seen), ..DeleteParams::default() }.grace_period(0);
+    let seen = Preconditions {
+        uid: Some(uid.to_owned()),
+        resource_version: Some(resource_version.to_owned()),
+    };
+    let parameters = DeleteParams {
+        preconditions: Some(seen),
+        ..DeleteParams::default()
+    }
+    .grace_period(0);
     deleted(pods(context, job).delete(name, &parameters).await)
 }
 
@@ -88,24 +97,47 @@ pub(super) async fn mirror_pod(
     let (_, _, attempt) = found(job, shard, attempt)?;
     let name = names::attempt_pod(&job.name_any(), shard, attempt.number);
     let api = pods(context, job);
-    let Some(pod) = api.get_opt(&name).await?.filter(|pod| pod.uid() == attempt.pod_uid) else { return Ok(()) };
-    let phase = pod.status.as_ref().and_then(|status| status.phase.clone()).unwrap_or_default();
-    let since = [&attempt.finished_at, &attempt.assigned_at, &attempt.created_at].into_iter().flatten().next();
-    let since = since.map_or_else(jiff::Timestamp::now, |time| time.0);
-    let Some(patch) = mirror(&phase, state, attempt.reason.as_deref(), attempt.message.as_deref(), since) else {
+    let Some(pod) = api.get_opt(&name).await?.filter(|pod| pod.uid() == attempt.pod_uid) else {
         return Ok(());
     };
-    deleted(api.patch_status(&name, &PatchParams::default(), &Patch::Strategic(patch)).await)
+    let phase = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.clone())
+        .unwrap_or_default();
+    let since = [&attempt.finished_at, &attempt.assigned_at, &attempt.created_at]
+        .into_iter()
+        .flatten()
+        .next();
+    let since = since.map_or_else(jiff::Timestamp::now, |time| time.0);
+    let Some(patch) = mirror(
+        &phase,
+        state,
+        attempt.reason.as_deref(),
+        attempt.message.as_deref(),
+        since,
+    ) else {
+        return Ok(());
+    };
+    deleted(
+        api.patch_status(&name, &PatchParams::default(), &Patch::Strategic(patch))
+            .await,
+    )
 }
 
 pub(super) async fn any_attempt_pod_left(context: &Context, job: &InferenceJob) -> Result<bool, ReconcileError> {
     let own = ListParams::default().labels(&format!("{}={}", names::LABEL_JOB_UID, uid(job)));
     let left = pods(context, job).list_metadata(&own).await?.items;
     let attempts = job.status.iter().flat_map(|status| &status.shards).flat_map(|shard| {
-        shard.attempts.iter().map(|attempt| names::attempt_pod(&job.name_any(), shard.index, attempt.number))
+        shard
+            .attempts
+            .iter()
+            .map(|attempt| names::attempt_pod(&job.name_any(), shard.index, attempt.number))
     });
     let attempts: std::collections::BTreeSet<String> = attempts.collect();
-    Ok(left.iter().any(|pod| attempts.contains(&pod.name_any()) && is_controlled_by(&pod.metadata, uid(job))))
+    Ok(left
+        .iter()
+        .any(|pod| attempts.contains(&pod.name_any()) && is_controlled_by(&pod.metadata, uid(job))))
 }
 
 pub(super) async fn create_splitter(context: &Context, job: &InferenceJob) -> Result<(), ReconcileError> {
@@ -116,23 +148,61 @@ pub(super) async fn create_splitter(context: &Context, job: &InferenceJob) -> Re
     };
     let mut shard_urls = Vec::new();
     for shard in 0..count {
-        shard_urls.push(context.store.presign_put(&keys::shard_input(uid(job), shard), PLAN_LIFETIME).await?.into());
+        shard_urls.push(
+            context
+                .store
+                .presign_put(&keys::shard_input(uid(job), shard), PLAN_LIFETIME)
+                .await?
+                .into(),
+        );
     }
-    let manifest_url = context.store.presign_put(&keys::manifest(uid(job)), PLAN_LIFETIME).await?.into();
+    let manifest_url = context
+        .store
+        .presign_put(&keys::manifest(uid(job)), PLAN_LIFETIME)
+        .await?
+        .into();
     let input_uri = job.spec.input.uri.clone().unwrap_or_default();
-    let plan = SplitPlan { input_uri, shards, shard_urls, manifest_url };
-    create_runner(context, job, split_secret(job, &plan)?, split_pod(job, &context.runner_image)?).await
+    let plan = SplitPlan {
+        input_uri,
+        shards,
+        shard_urls,
+        manifest_url,
+    };
+    create_runner(
+        context,
+        job,
+        split_secret(job, &plan)?,
+        split_pod(job, &context.runner_image)?,
+    )
+    .await
 }
 
 pub(super) async fn create_publisher(context: &Context, job: &InferenceJob) -> Result<(), ReconcileError> {
     let mut shards = Vec::new();
     for (shard, attempt, digest) in super::stored::accepted_results(job) {
         let key = keys::attempt_results(uid(job), shard, attempt);
-        shards.push(PublishedShard { url: context.store.presign_get(&key, PLAN_LIFETIME).await?.into(), digest });
+        shards.push(PublishedShard {
+            url: context.store.presign_get(&key, PLAN_LIFETIME).await?.into(),
+            digest,
+        });
     }
-    let report_url = context.store.presign_put(&keys::published(uid(job)), PLAN_LIFETIME).await?.into();
-    let plan = PublishPlan { output_uri: job.spec.output.uri.clone(), shards, report_url };
-    create_runner(context, job, publish_secret(job, &plan)?, publish_pod(job, &context.runner_image)?).await
+    let report_url = context
+        .store
+        .presign_put(&keys::published(uid(job)), PLAN_LIFETIME)
+        .await?
+        .into();
+    let plan = PublishPlan {
+        output_uri: job.spec.output.uri.clone(),
+        shards,
+        report_url,
+    };
+    create_runner(
+        context,
+        job,
+        publish_secret(job, &plan)?,
+        publish_pod(job, &context.runner_image)?,
+    )
+    .await
 }
 
 /// The Secret first: the pod waits for it otherwise.
@@ -154,16 +224,30 @@ async fn create_runner(context: &Context, job: &InferenceJob, secret: Secret, po
 /// Pod and Secret, each only when it is this job's.
 pub(super) async fn delete_runner(context: &Context, job: &InferenceJob, name: &str) -> Result<(), ReconcileError> {
     let secrets = secrets(context, job);
-    if let Some(secret) = secrets.get_metadata_opt(name).await?.filter(|secret| is_controlled_by(&secret.metadata, uid(job))) {
+    if let Some(secret) = secrets
+        .get_metadata_opt(name)
+        .await?
+        .filter(|secret| is_controlled_by(&secret.metadata, uid(job)))
+    {
         deleted(secrets.delete(name, &only(secret.uid())).await)?;
     }
     let pods = pods(context, job);
-    if let Some(pod) = pods.get_metadata_opt(name).await?.filter(|pod| is_controlled_by(&pod.metadata, uid(job))) {
+    if let Some(pod) = pods
+        .get_metadata_opt(name)
+        .await?
+        .filter(|pod| is_controlled_by(&pod.metadata, uid(job)))
+    {
         deleted(pods.delete(name, &only(pod.uid())).await)?;
     }
     Ok(())
 }
 
 fn only(uid: Option<String>) -> DeleteParams {
-    DeleteParams { preconditions: Some(Preconditions { uid, resource_version: None }), ..DeleteParams::default() }
+    DeleteParams {
+        preconditions: Some(Preconditions {
+            uid,
+            resource_version: None,
+        }),
+        ..DeleteParams::default()
+    }
 }

@@ -15,9 +15,15 @@ pub(super) async fn split_inline(context: &Context, job: &InferenceJob) -> Resul
     let input = job.spec.input.inline.as_deref().unwrap_or_default();
     let (manifest, bodies) = shard::split(input.as_bytes(), count)?;
     for (entry, body) in manifest.shards.iter().zip(bodies) {
-        context.store.put(&keys::shard_input(uid(job), entry.index), body).await?;
+        context
+            .store
+            .put(&keys::shard_input(uid(job), entry.index), body)
+            .await?;
     }
-    Ok(context.store.put(&keys::manifest(uid(job)), serde_json::to_vec(&manifest)?).await?)
+    Ok(context
+        .store
+        .put(&keys::manifest(uid(job)), serde_json::to_vec(&manifest)?)
+        .await?)
 }
 
 /// Shard, attempt and digest of every accepted result, in order.
@@ -43,18 +49,29 @@ pub(super) async fn publish(context: &Context, job: &InferenceJob) -> Result<(),
         results.extend_from_slice(&bytes);
     }
     let key = keys::job_results(uid(job));
-    let lines = results.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count();
+    let lines = results
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .count();
     let report = PublishedReport {
         uri: format!("hub://{key}"),
         digest: shard::digest(&results),
         lines: u64::try_from(lines).unwrap_or(u64::MAX),
     };
     context.store.put(&key, results).await?;
-    Ok(context.store.put(&keys::published(uid(job)), serde_json::to_vec(&report)?).await?)
+    Ok(context
+        .store
+        .put(&keys::published(uid(job)), serde_json::to_vec(&report)?)
+        .await?)
 }
 
 /// Receipt and verdict of an attempt whose verdict is about to be written.
-pub(super) async fn record(context: &Context, job: &InferenceJob, shard: u32, attempt: u16) -> Result<(), ReconcileError> {
+pub(super) async fn record(
+    context: &Context,
+    job: &InferenceJob,
+    shard: u32,
+    attempt: u16,
+) -> Result<(), ReconcileError> {
     let (status, shard, attempt) = found(job, shard, attempt)?;
     if attempt.verdict.as_ref().is_some_and(|verdict| verdict.accepted) {
         let key = order_key(context, status).await?;
@@ -65,7 +82,11 @@ pub(super) async fn record(context: &Context, job: &InferenceJob, shard: u32, at
 }
 
 /// A plan made again writes its own picture over the earlier one, until the attempt is in the status.
-pub(super) async fn candidates(context: &Context, job: &InferenceJob, record: &CandidatesRecord) -> Result<(), ReconcileError> {
+pub(super) async fn candidates(
+    context: &Context,
+    job: &InferenceJob,
+    record: &CandidatesRecord,
+) -> Result<(), ReconcileError> {
     let key = keys::candidates(uid(job), record.shard, record.attempt);
     Ok(context.store.put(&key, serde_json::to_vec(record)?).await?)
 }

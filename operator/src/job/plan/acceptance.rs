@@ -26,7 +26,10 @@ struct Refusal {
 /// Sets condition Accepted; returns the terms when it holds.
 pub(super) fn accept(draft: &mut Draft<'_>) -> Option<Terms> {
     let found = validate(&draft.observed.job.spec)
-        .map_err(|error| Refusal { reason: "InvalidSpec", message: error.to_string() })
+        .map_err(|error| Refusal {
+            reason: "InvalidSpec",
+            message: error.to_string(),
+        })
         .and_then(|job| terms(draft, job));
     match found {
         Ok(terms) => {
@@ -34,11 +37,11 @@ pub(super) fn accept(draft: &mut Draft<'_>) -> Option<Terms> {
             draft.status.observed_generation = draft.observed.job.metadata.generation;
             draft.set_condition(job_condition::ACCEPTED, true, "Accepted", &message);
             Some(terms)
-        },
+        }
         Err(refusal) => {
             draft.set_condition(job_condition::ACCEPTED, false, refusal.reason, &refusal.message);
             None
-        },
+        }
     }
 }
 
@@ -60,23 +63,49 @@ fn terms(draft: &mut Draft<'_>, job: ValidatedJob) -> Result<Terms, Refusal> {
             job.budget,
             name(policy)
         );
-        return Err(Refusal { reason: "OverJobLimit", message });
+        return Err(Refusal {
+            reason: "OverJobLimit",
+            message,
+        });
     }
     let spend_policy = name(policy).to_owned();
-    draft.status.payer = Some(Payer { spend_policy: spend_policy.clone(), address: policy.spec.payer.clone() });
-    Ok(Terms { job, per_day, spend_policy, suspended: None })
+    draft.status.payer = Some(Payer {
+        spend_policy: spend_policy.clone(),
+        address: policy.spec.payer.clone(),
+    });
+    Ok(Terms {
+        job,
+        per_day,
+        spend_policy,
+        suspended: None,
+    })
 }
 
 /// The payer was fixed at acceptance; a policy that changed since only stops new attempts.
 fn agreed_terms(draft: &Draft<'_>, job: ValidatedJob, payer: &Payer) -> Result<Terms, Refusal> {
     let namespace = draft.observed.namespace();
-    let policy = draft.observed.policies.iter().find(|policy| name(policy) == payer.spend_policy);
+    let policy = draft
+        .observed
+        .policies
+        .iter()
+        .find(|policy| name(policy) == payer.spend_policy);
     let pays = policy.filter(|policy| pays_for(policy, namespace) && same_address(&policy.spec.payer, &payer.address));
     let suspended = pays.is_none().then(|| {
-        format!("SpendPolicy {} with payer {} no longer pays for namespace {namespace}", payer.spend_policy, payer.address)
+        format!(
+            "SpendPolicy {} with payer {} no longer pays for namespace {namespace}",
+            payer.spend_policy, payer.address
+        )
     });
-    let per_day = pays.map(limits).transpose()?.map_or(MicroUsd::ZERO, |(_, per_day)| per_day);
-    Ok(Terms { job, per_day, spend_policy: payer.spend_policy.clone(), suspended })
+    let per_day = pays
+        .map(limits)
+        .transpose()?
+        .map_or(MicroUsd::ZERO, |(_, per_day)| per_day);
+    Ok(Terms {
+        job,
+        per_day,
+        spend_policy: payer.spend_policy.clone(),
+        suspended,
+    })
 }
 
 fn same_address(one: &str, other: &str) -> bool {
@@ -93,7 +122,10 @@ fn pays_for(policy: &SpendPolicy, namespace: &str) -> bool {
 
 /// The first by name, so that every look gives the same answer.
 fn paying_policy<'a>(policies: &'a [SpendPolicy], namespace: &str) -> Option<&'a SpendPolicy> {
-    policies.iter().filter(|policy| pays_for(policy, namespace)).min_by_key(|policy| name(policy))
+    policies
+        .iter()
+        .filter(|policy| pays_for(policy, namespace))
+        .min_by_key(|policy| name(policy))
 }
 
 fn limits(policy: &SpendPolicy) -> Result<(MicroUsd, MicroUsd), Refusal> {
@@ -103,7 +135,10 @@ fn limits(policy: &SpendPolicy) -> Result<(MicroUsd, MicroUsd), Refusal> {
             message: format!("SpendPolicy {}: spec.limits.{field}: {error}", name(policy)),
         })
     };
-    Ok((amount("perJob", &policy.spec.limits.per_job)?, amount("perDay", &policy.spec.limits.per_day)?))
+    Ok((
+        amount("perJob", &policy.spec.limits.per_job)?,
+        amount("perDay", &policy.spec.limits.per_day)?,
+    ))
 }
 
 /// The sentence that ends the job, once its deadline is over.
@@ -113,7 +148,10 @@ pub(super) fn deadline_passed(draft: &mut Draft<'_>, terms: &Terms) -> Option<St
         draft.wake_at(deadline);
         return None;
     }
-    Some(format!("not complete within spec.execution.deadline {}", draft.observed.job.spec.execution.deadline))
+    Some(format!(
+        "not complete within spec.execution.deadline {}",
+        draft.observed.job.spec.execution.deadline
+    ))
 }
 
 /// Creation time plus a duration; none for an object without a creation time.

@@ -31,26 +31,60 @@ pub enum Action {
     DeletePublisher,
     /// Store why an attempt is pinned to its nodes.
     StoreCandidates(Box<CandidatesRecord>),
-    CreatePod { shard: u32, attempt: u16 },
-    DeletePod { name: String, uid: String, resource_version: String, why: String },
+    CreatePod {
+        shard: u32,
+        attempt: u16,
+    },
+    DeletePod {
+        name: String,
+        uid: String,
+        resource_version: String,
+        why: String,
+    },
     /// Show the attempt's state in the hub pod's status.
-    MirrorPod { shard: u32, attempt: u16, state: AttemptState },
+    MirrorPod {
+        shard: u32,
+        attempt: u16,
+        state: AttemptState,
+    },
     /// Hand the attempt to the provider; node and price are already written in the status.
-    CreateAssignment { shard: u32, attempt: u16 },
-    DeleteAssignment { namespace: String, name: String, uid: String },
+    CreateAssignment {
+        shard: u32,
+        attempt: u16,
+    },
+    DeleteAssignment {
+        namespace: String,
+        name: String,
+        uid: String,
+    },
     /// Take our finalizer off an assignment of which nothing is left.
-    ReleaseAssignment { namespace: String, name: String, uid: String },
+    ReleaseAssignment {
+        namespace: String,
+        name: String,
+        uid: String,
+    },
     /// Store order, receipt and signatures (accepted), and count the verdict for the provider.
-    RecordVerdict { shard: u32, attempt: u16, accepted: bool },
+    RecordVerdict {
+        shard: u32,
+        attempt: u16,
+        accepted: bool,
+    },
     /// Delete everything of the job in the hub store but its receipts.
     DeleteStored,
-    Event { warning: bool, reason: String, note: String },
+    Event {
+        warning: bool,
+        reason: String,
+        note: String,
+    },
 }
 
 impl Action {
     /// Whether it must be done before the status is written: the status then states a thing that is true.
     pub fn precedes_status(&self) -> bool {
-        matches!(self, Self::AddFinalizer | Self::StoreCandidates(_) | Self::RecordVerdict { .. })
+        matches!(
+            self,
+            Self::AddFinalizer | Self::StoreCandidates(_) | Self::RecordVerdict { .. }
+        )
     }
 }
 
@@ -72,15 +106,19 @@ impl fmt::Display for Action {
             Self::CreateAssignment { shard, attempt } => write!(formatter, "create assignment {shard}/{attempt}"),
             Self::DeleteAssignment { name, .. } => write!(formatter, "delete assignment {name}"),
             Self::ReleaseAssignment { name, .. } => write!(formatter, "release assignment {name}"),
-            Self::RecordVerdict { shard, attempt, accepted } => {
+            Self::RecordVerdict {
+                shard,
+                attempt,
+                accepted,
+            } => {
                 let verdict = if *accepted { "accepted" } else { "rejected" };
                 write!(formatter, "record verdict {shard}/{attempt}: {verdict}")
-            },
+            }
             Self::DeleteStored => formatter.write_str("delete stored objects"),
             Self::Event { warning, reason, note } => {
                 let kind = if *warning { "Warning" } else { "Normal" };
                 write!(formatter, "event {kind} {reason}: {note}")
-            },
+            }
         }
     }
 }

@@ -26,7 +26,8 @@ pub(super) const SILENCE_GRACE: SignedDuration = SignedDuration::from_secs(60);
 fn stop_time(now: Timestamp, shard_timeout: Duration) -> Timestamp {
     let timeout = SignedDuration::try_from(shard_timeout).unwrap_or(SignedDuration::MAX);
     let wait = timeout.checked_add(START_MARGIN);
-    wait.and_then(|wait| now.checked_add(wait).ok()).unwrap_or(Timestamp::MAX)
+    wait.and_then(|wait| now.checked_add(wait).ok())
+        .unwrap_or(Timestamp::MAX)
 }
 
 /// The most that one attempt may cost at a price.
@@ -72,16 +73,38 @@ fn follow_one(draft: &mut Draft<'_>, terms: &Terms, taken: &mut Taken, shard: u3
     }
     match observed.attempt_pod(key) {
         None if attempt.pod_uid.is_some() => {
-            end(attempt, AttemptState::Cancelled, ("PodDeleted", "its pod was deleted by somebody else"), &time);
-        },
-        None => draft.act(Action::CreatePod { shard, attempt: attempt.number }),
+            end(
+                attempt,
+                AttemptState::Cancelled,
+                ("PodDeleted", "its pod was deleted by somebody else"),
+                &time,
+            );
+        }
+        None => draft.act(Action::CreatePod {
+            shard,
+            attempt: attempt.number,
+        }),
         Some((name, pod)) if !pod.ours => {
-            draft.event(true, "NameTaken", format!("pod {name} exists and is not this job's; the next number is used"));
-            end(attempt, AttemptState::Cancelled, ("NameTaken", "another pod has this attempt's name"), &time);
-        },
+            draft.event(
+                true,
+                "NameTaken",
+                format!("pod {name} exists and is not this job's; the next number is used"),
+            );
+            end(
+                attempt,
+                AttemptState::Cancelled,
+                ("NameTaken", "another pod has this attempt's name"),
+                &time,
+            );
+        }
         Some((_, pod)) if pod.deleting || attempt.pod_uid.as_ref().is_some_and(|uid| *uid != pod.uid) => {
-            end(attempt, AttemptState::Cancelled, ("PodDeleted", "its pod was deleted by somebody else"), &time);
-        },
+            end(
+                attempt,
+                AttemptState::Cancelled,
+                ("PodDeleted", "its pod was deleted by somebody else"),
+                &time,
+            );
+        }
         Some((_, pod)) => follow_pod(draft, terms, taken, shard, attempt, pod),
     }
 }
@@ -95,27 +118,44 @@ fn follow_pod(
     pod: &PodFact,
 ) {
     attempt.pod_uid = Some(pod.uid.clone());
-    let Some(node) = &pod.node else { return wait_for_node(draft, terms, shard, attempt) };
+    let Some(node) = &pod.node else {
+        return wait_for_node(draft, terms, shard, attempt);
+    };
     match may_run(draft, terms, taken, shard, attempt, node) {
         Err(refusal) => {
-            draft.event(true, refusal.reason, format!("attempt {shard}/{} on {node}: {}", attempt.number, refusal.message));
-            end(attempt, AttemptState::Cancelled, (refusal.reason, &refusal.message), &draft.time());
-        },
+            draft.event(
+                true,
+                refusal.reason,
+                format!("attempt {shard}/{} on {node}: {}", attempt.number, refusal.message),
+            );
+            end(
+                attempt,
+                AttemptState::Cancelled,
+                (refusal.reason, &refusal.message),
+                &draft.time(),
+            );
+        }
         Ok(offer) => {
             if attempt.unit_price_micro.is_none() {
                 lock(draft, terms, shard, attempt, &offer);
             }
             *taken.entry(node.clone()).or_default() += terms.job.requirement.gpus;
-            draft.act(Action::CreateAssignment { shard, attempt: attempt.number });
+            draft.act(Action::CreateAssignment {
+                shard,
+                attempt: attempt.number,
+            });
             // The watch will show it; this is for the case that it does not.
             draft.ask_again();
-        },
+        }
     }
 }
 
 /// A pod whose candidates ran dry is given up when others fit now, or when its own never will.
 fn wait_for_node(draft: &mut Draft<'_>, terms: &Terms, shard: u32, attempt: &mut AttemptStatus) {
-    let patience = attempt.created_at.as_ref().and_then(|time| time.0.checked_add(UNBOUND_PATIENCE).ok());
+    let patience = attempt
+        .created_at
+        .as_ref()
+        .and_then(|time| time.0.checked_add(UNBOUND_PATIENCE).ok());
     let Some(patience) = patience else { return };
     if draft.now < patience {
         return draft.wake_at(patience);
@@ -137,7 +177,10 @@ fn wait_for_node(draft: &mut Draft<'_>, terms: &Terms, shard: u32, attempt: &mut
 
 /// The offer as it would be with nothing running on it.
 pub(super) fn idle(offer: &Offer) -> Offer {
-    Offer { gpus_free: offer.gpus_total, ..offer.clone() }
+    Offer {
+        gpus_free: offer.gpus_total,
+        ..offer.clone()
+    }
 }
 
 struct Refusal {
@@ -147,7 +190,10 @@ struct Refusal {
 
 impl From<Exclusion> for Refusal {
     fn from(exclusion: Exclusion) -> Self {
-        Self { reason: exclusion.reason(), message: format!("the node no longer fits: {exclusion}") }
+        Self {
+            reason: exclusion.reason(),
+            message: format!("the node no longer fits: {exclusion}"),
+        }
     }
 }
 
@@ -160,17 +206,34 @@ fn may_run(
     attempt: &AttemptStatus,
     node: &String,
 ) -> Result<Offer, Refusal> {
-    let refused = |reason, message: &str| Refusal { reason, message: message.to_owned() };
+    let refused = |reason, message: &str| Refusal {
+        reason,
+        message: message.to_owned(),
+    };
     let is_candidate = attempt.candidates.contains(node) && attempt.node.as_ref().is_none_or(|locked| locked == node);
     if !is_candidate {
-        return Err(refused("NotACandidate", "the node was not among the attempt's candidates"));
+        return Err(refused(
+            "NotACandidate",
+            "the node was not among the attempt's candidates",
+        ));
     }
-    let offer = draft.observed.offer(node).ok_or_else(|| refused("NoOffer", "the node offers nothing any more"))?;
-    let gpus_free = offer.gpus_free.saturating_sub(taken.get(node).copied().unwrap_or_default());
-    let offer = Offer { gpus_free, ..offer.clone() };
+    let offer = draft
+        .observed
+        .offer(node)
+        .ok_or_else(|| refused("NoOffer", "the node offers nothing any more"))?;
+    let gpus_free = offer
+        .gpus_free
+        .saturating_sub(taken.get(node).copied().unwrap_or_default());
+    let offer = Offer {
+        gpus_free,
+        ..offer.clone()
+    };
     recheck(&requirement_for(draft, terms, shard, attempt), &offer)?;
     if attempt.unit_price_micro.is_none() && bound(terms, offer.price).0 > attempt.upper_bound_micro {
-        return Err(refused("PriceRose", "the price rose above what is reserved for this attempt"));
+        return Err(refused(
+            "PriceRose",
+            "the price rose above what is reserved for this attempt",
+        ));
     }
     Ok(offer)
 }
@@ -184,7 +247,11 @@ fn lock(draft: &mut Draft<'_>, terms: &Terms, shard: u32, attempt: &mut AttemptS
     attempt.unit_price_micro = Some(offer.price.0);
     attempt.offer_revision = Some(offer.revision);
     attempt.upper_bound_micro = bound(terms, offer.price).0;
-    attempt.payout = draft.observed.providers.get(&offer.provider).map(|provider| provider.payout_address.clone());
+    attempt.payout = draft
+        .observed
+        .providers
+        .get(&offer.provider)
+        .map(|provider| provider.payout_address.clone());
     attempt.order_expiry = u64::try_from(stop.as_second()).ok();
     attempt.assigned_at = Some(draft.time());
 }
@@ -192,8 +259,16 @@ fn lock(draft: &mut Draft<'_>, terms: &Terms, shard: u32, attempt: &mut AttemptS
 /// The bound node among the attempt's candidates, by the facts of now.
 fn decision(draft: &Draft<'_>, terms: &Terms, shard: u32, attempt: &AttemptStatus, bound: &Offer) -> Option<String> {
     let requirement = requirement_for(draft, terms, shard, attempt);
-    let others = draft.observed.offers.iter().filter(|offer| attempt.candidates.contains(&offer.node));
-    let offers: Vec<Offer> = others.filter(|offer| offer.node != bound.node).chain([bound]).cloned().collect();
+    let others = draft
+        .observed
+        .offers
+        .iter()
+        .filter(|offer| attempt.candidates.contains(&offer.node));
+    let offers: Vec<Offer> = others
+        .filter(|offer| offer.node != bound.node)
+        .chain([bound])
+        .cloned()
+        .collect();
     rank(&requirement, &terms.job.weights, &offers).decision(&bound.node)
 }
 
@@ -204,7 +279,8 @@ fn follow_assignment(draft: &mut Draft<'_>, attempt: &mut AttemptStatus, assignm
         let reason = status.reason.clone().unwrap_or_else(|| reason.to_owned());
         (reason, status.message.clone().unwrap_or_default())
     };
-    let mut failed = |(reason, message): (String, String)| end(attempt, AttemptState::Failed, (&reason, &message), &time);
+    let mut failed =
+        |(reason, message): (String, String)| end(attempt, AttemptState::Failed, (&reason, &message), &time);
     match status.state {
         AssignmentState::Completed => complete(attempt, assignment, &time),
         AssignmentState::Failed => failed(said("WorkFailed")),
@@ -213,11 +289,11 @@ fn follow_assignment(draft: &mut Draft<'_>, attempt: &mut AttemptStatus, assignm
         AssignmentState::Pending | AssignmentState::Accepted => {
             attempt.state = AttemptState::Assigned;
             watch_provider(draft, attempt, assignment);
-        },
+        }
         AssignmentState::Running => {
             attempt.state = AttemptState::Running;
             watch_provider(draft, attempt, assignment);
-        },
+        }
     }
 }
 
@@ -241,9 +317,16 @@ fn watch_provider(draft: &mut Draft<'_>, attempt: &mut AttemptStatus, assignment
         let why = ("ProviderSilent", "the provider's heartbeat stopped");
         return end(attempt, AttemptState::Lost, why, &time);
     }
-    let Ok(given_up) = assignment.not_after.0.checked_add(SILENCE_GRACE) else { return };
+    let Ok(given_up) = assignment.not_after.0.checked_add(SILENCE_GRACE) else {
+        return;
+    };
     if draft.now >= given_up {
-        return end(attempt, AttemptState::Lost, ("TimedOut", "not finished within spec.execution.shardTimeout"), &time);
+        return end(
+            attempt,
+            AttemptState::Lost,
+            ("TimedOut", "not finished within spec.execution.shardTimeout"),
+            &time,
+        );
     }
     draft.wake_at(given_up);
 }

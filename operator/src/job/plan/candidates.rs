@@ -49,7 +49,12 @@ pub struct CandidateTerms {
 
 impl CandidatesRecord {
     /// The record of the attempt `(shard, number, kind)`, pinned to these nodes.
-    pub(super) fn new(ranking: &Ranking, attempt: (u32, u16, AttemptKind), planned_at: Time, pinned: &[String]) -> Self {
+    pub(super) fn new(
+        ranking: &Ranking,
+        attempt: (u32, u16, AttemptKind),
+        planned_at: Time,
+        pinned: &[String],
+    ) -> Self {
         let (shard, attempt, kind) = attempt;
         Self {
             shard,

@@ -17,7 +17,9 @@ fn assignments(draft: &mut Draft<'_>) {
     let observed = draft.observed;
     for (key, assignment) in &observed.assignments {
         let runs = attempt(&draft.status, *key).is_some_and(|attempt| is_live(attempt.state));
-        let AssignmentFact { namespace, name, uid, .. } = assignment.clone();
+        let AssignmentFact {
+            namespace, name, uid, ..
+        } = assignment.clone();
         if assignment.deleting && nothing_left(draft, assignment) {
             draft.act(Action::ReleaseAssignment { namespace, name, uid });
         } else if !runs && !assignment.deleting {
@@ -31,7 +33,9 @@ fn nothing_left(draft: &mut Draft<'_>, assignment: &AssignmentFact) -> bool {
     if assignment.status.state == AssignmentState::Gone {
         return true;
     }
-    let Ok(given_up) = assignment.not_after.0.checked_add(SILENCE_GRACE) else { return false };
+    let Ok(given_up) = assignment.not_after.0.checked_add(SILENCE_GRACE) else {
+        return false;
+    };
     if draft.now < given_up {
         draft.wake_at(given_up);
     }
@@ -43,14 +47,25 @@ fn pods(draft: &mut Draft<'_>) {
     for shard in draft.status.shards.clone() {
         for attempt in &shard.attempts {
             let key = (shard.index, attempt.number);
-            let Some((name, pod)) = observed.attempt_pod(key).filter(|(_, pod)| pod.ours && !pod.deleting) else { continue };
+            let Some((name, pod)) = observed.attempt_pod(key).filter(|(_, pod)| pod.ours && !pod.deleting) else {
+                continue;
+            };
             let (uid, resource_version) = (pod.uid.clone(), pod.resource_version.clone());
             let is_assigned = observed.assignments.contains_key(&key);
             if (attempt.state == AttemptState::Cancelled || observed.is_deleting()) && !is_assigned {
                 let why = attempt.reason.clone().unwrap_or_else(|| "JobDeleted".to_owned());
-                draft.act(Action::DeletePod { name, uid, resource_version, why });
+                draft.act(Action::DeletePod {
+                    name,
+                    uid,
+                    resource_version,
+                    why,
+                });
             } else if crate::dispatch::phase_of(attempt.state).is_some_and(|phase| is_news(&pod.phase, phase)) {
-                draft.act(Action::MirrorPod { shard: shard.index, attempt: attempt.number, state: attempt.state });
+                draft.act(Action::MirrorPod {
+                    shard: shard.index,
+                    attempt: attempt.number,
+                    state: attempt.state,
+                });
             }
         }
     }

@@ -12,7 +12,9 @@ pub(super) fn set(
 ) {
     let status = if holds { "True" } else { "False" };
     let before = conditions.iter().find(|condition| condition.type_ == type_);
-    let since = before.filter(|condition| condition.status == status).map(|condition| &condition.last_transition_time);
+    let since = before
+        .filter(|condition| condition.status == status)
+        .map(|condition| &condition.last_transition_time);
     let condition = Condition {
         type_: type_.to_owned(),
         status: status.to_owned(),
@@ -28,5 +30,7 @@ pub(super) fn set(
 }
 
 pub(super) fn is_true(conditions: &[Condition], type_: &str) -> bool {
-    conditions.iter().any(|condition| condition.type_ == type_ && condition.status == "True")
+    conditions
+        .iter()
+        .any(|condition| condition.type_ == type_ && condition.status == "True")
 }

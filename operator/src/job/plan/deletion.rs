@@ -17,7 +17,12 @@ pub(super) fn plan(draft: &mut Draft<'_>) {
     let nothing_runs = observed.assignments.is_empty() && observed.pods.values().all(|pod| !pod.ours);
     let no_runner = observed.splitter.pod.as_ref().is_none_or(|pod| !pod.ours)
         && observed.publisher.pod.as_ref().is_none_or(|pod| !pod.ours);
-    let sealed = draft.status.shards.iter().flat_map(|shard| &shard.attempts).all(is_sealed);
+    let sealed = draft
+        .status
+        .shards
+        .iter()
+        .flat_map(|shard| &shard.attempts)
+        .all(is_sealed);
     if nothing_runs && no_runner && sealed && super::has_finalizer(observed) {
         draft.act(Action::DeleteStored);
         draft.act(Action::RemoveFinalizer);

@@ -29,7 +29,13 @@ impl<'a> Draft<'a> {
         // Whole seconds: what is written is what is read back.
         let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
         let status = observed.job.status.clone().unwrap_or_default();
-        Self { observed, now, status, actions: Vec::new(), requeue_after: LONGEST_WAIT }
+        Self {
+            observed,
+            now,
+            status,
+            actions: Vec::new(),
+            requeue_after: LONGEST_WAIT,
+        }
     }
 
     pub(super) fn time(&self) -> Time {
@@ -41,7 +47,11 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn event(&mut self, warning: bool, reason: &str, note: impl Into<String>) {
-        self.act(Action::Event { warning, reason: reason.to_owned(), note: note.into() });
+        self.act(Action::Event {
+            warning,
+            reason: reason.to_owned(),
+            note: note.into(),
+        });
     }
 
     pub(super) fn wake_in(&mut self, wait: Duration) {
@@ -61,7 +71,13 @@ impl<'a> Draft<'a> {
     pub(super) fn set_condition(&mut self, type_: &str, holds: bool, reason: &str, message: &str) {
         let generation = self.observed.job.metadata.generation;
         let time = self.time();
-        conditions::set(&mut self.status.conditions, type_, holds, (reason, message), (generation, &time));
+        conditions::set(
+            &mut self.status.conditions,
+            type_,
+            holds,
+            (reason, message),
+            (generation, &time),
+        );
     }
 
     pub(super) fn condition_holds(&self, type_: &str) -> bool {
@@ -93,23 +109,46 @@ impl<'a> Draft<'a> {
     /// The status as observed: nothing is claimed yet.
     pub(super) fn unchanged(mut self) -> JobPlan {
         self.status = self.observed.job.status.clone().unwrap_or_default();
-        JobPlan { status: self.status, actions: self.actions, requeue_after: self.requeue_after }
+        JobPlan {
+            status: self.status,
+            actions: self.actions,
+            requeue_after: self.requeue_after,
+        }
     }
 
     pub(super) fn finish(mut self) -> JobPlan {
         self.announce_transitions();
-        JobPlan { status: self.status, actions: self.actions, requeue_after: self.requeue_after }
+        JobPlan {
+            status: self.status,
+            actions: self.actions,
+            requeue_after: self.requeue_after,
+        }
     }
 
     /// One event per condition that changed; a condition that goes on holding is no news.
     fn announce_transitions(&mut self) {
-        let before = self.observed.job.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+        let before = self
+            .observed
+            .job
+            .status
+            .as_ref()
+            .map(|status| status.conditions.as_slice())
+            .unwrap_or_default();
         let is_news = |condition: &&Condition| {
             let old = before.iter().find(|old| old.type_ == condition.type_);
-            old.is_none_or(|old| old.status != condition.status || (old.status == "False" && old.reason != condition.reason))
+            old.is_none_or(|old| {
+                old.status != condition.status || (old.status == "False" && old.reason != condition.reason)
+            })
         };
         let news: Vec<Condition> = self.status.conditions.iter().filter(is_news).cloned().collect();
-        for Condition { type_, status, reason, message, .. } in news {
+        for Condition {
+            type_,
+            status,
+            reason,
+            message,
+            ..
+        } in news
+        {
             let bad = (status == "True") == (type_ == job_condition::FAILED);
             let waits = ["Splitting", "Publishing", "InProgress"].contains(&reason.as_str());
             self.event(bad && !waits, &reason, format!("{type_}={status}: {message}"));
@@ -119,7 +158,10 @@ impl<'a> Draft<'a> {
 
 /// Whether the attempt may still compute.
 pub(super) fn is_live(state: AttemptState) -> bool {
-    matches!(state, AttemptState::Expected | AttemptState::Assigned | AttemptState::Running)
+    matches!(
+        state,
+        AttemptState::Expected | AttemptState::Assigned | AttemptState::Running
+    )
 }
 
 /// Whether its result waits for a verdict.
@@ -147,9 +189,15 @@ pub(super) fn attempt(status: &InferenceJobStatus, (shard, number): AttemptKey) 
 
 /// The first run of a kind that waits for its verdict.
 pub(super) fn run_of(shard: &ShardStatus, kind: AttemptKind) -> Option<&AttemptStatus> {
-    shard.attempts.iter().find(|attempt| attempt.kind == kind && awaits_verdict(attempt))
+    shard
+        .attempts
+        .iter()
+        .find(|attempt| attempt.kind == kind && awaits_verdict(attempt))
 }
 
 pub(super) fn has_live(shard: &ShardStatus, kind: AttemptKind) -> bool {
-    shard.attempts.iter().any(|attempt| attempt.kind == kind && is_live(attempt.state))
+    shard
+        .attempts
+        .iter()
+        .any(|attempt| attempt.kind == kind && is_live(attempt.state))
 }

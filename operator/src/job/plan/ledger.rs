@@ -19,7 +19,11 @@ pub fn reserved(status: &InferenceJobStatus) -> MicroUsd {
 }
 
 fn owed(attempt: &AttemptStatus) -> MicroUsd {
-    if is_accepted(attempt) { MicroUsd(attempt.amount_micro.unwrap_or_default()) } else { MicroUsd::ZERO }
+    if is_accepted(attempt) {
+        MicroUsd(attempt.amount_micro.unwrap_or_default())
+    } else {
+        MicroUsd::ZERO
+    }
 }
 
 /// Amounts of accepted attempts.
@@ -30,7 +34,10 @@ pub(super) fn spent(status: &InferenceJobStatus) -> MicroUsd {
 /// Reserved now, and owed for attempts that finished on `date` (UTC).
 pub fn spent_on(status: &InferenceJobStatus, date: Date) -> MicroUsd {
     let finished = |attempt: &&AttemptStatus| {
-        attempt.finished_at.as_ref().is_some_and(|time| time.0.to_zoned(TimeZone::UTC).date() == date)
+        attempt
+            .finished_at
+            .as_ref()
+            .is_some_and(|time| time.0.to_zoned(TimeZone::UTC).date() == date)
     };
     let owed: MicroUsd = attempts(status).filter(finished).map(owed).sum();
     owed.saturating_add(reserved(status))
@@ -38,7 +45,10 @@ pub fn spent_on(status: &InferenceJobStatus, date: Date) -> MicroUsd {
 
 pub(super) fn cost(status: &InferenceJobStatus) -> Cost {
     let sum = |checks: bool| -> MicroUsd {
-        attempts(status).filter(|attempt| is_check(attempt.kind) == checks).map(owed).sum()
+        attempts(status)
+            .filter(|attempt| is_check(attempt.kind) == checks)
+            .map(owed)
+            .sum()
     };
     let (work, checks) = (sum(false), sum(true));
     Cost {

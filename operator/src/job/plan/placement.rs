@@ -43,7 +43,7 @@ pub(super) fn place(draft: &mut Draft<'_>, terms: &Terms) {
     let mut busy = None;
     for need in needs {
         match round.serve(draft, &need) {
-            None => {},
+            None => {}
             // One owner's GPUs are busy; an attempt that may go elsewhere need not wait for it.
             Some(obstacle @ Obstacle::Busy { .. }) => busy = busy.or(Some(obstacle)),
             Some(obstacle) => return obstacle.report(draft),
@@ -68,8 +68,14 @@ fn needs(draft: &mut Draft<'_>, terms: &Terms) -> Vec<Need> {
     let mut works = Vec::new();
     for position in 0..draft.status.shards.len() {
         let shard = &draft.status.shards[position];
-        let Some(kind) = wanted_kind(draft, shard) else { continue };
-        let need = Need { position, shard: shard.index, kind };
+        let Some(kind) = wanted_kind(draft, shard) else {
+            continue;
+        };
+        let need = Need {
+            position,
+            shard: shard.index,
+            kind,
+        };
         if let Some(retry_at) = retry_at(shard, kind).filter(|time| *time > draft.now) {
             draft.wake_at(retry_at);
         } else if kind == AttemptKind::Work {
@@ -78,7 +84,12 @@ fn needs(draft: &mut Draft<'_>, terms: &Terms) -> Vec<Need> {
             checks.push(need);
         }
     }
-    let running = draft.status.shards.iter().filter(|shard| has_live(shard, AttemptKind::Work)).count();
+    let running = draft
+        .status
+        .shards
+        .iter()
+        .filter(|shard| has_live(shard, AttemptKind::Work))
+        .count();
     let parallelism = usize::try_from(terms.job.parallelism).unwrap_or(usize::MAX);
     works.truncate(parallelism.saturating_sub(running));
     checks.extend(works);
@@ -101,10 +112,15 @@ fn wanted_kind(draft: &Draft<'_>, shard: &ShardStatus) -> Option<AttemptKind> {
 /// Failures in a row are followed by longer and longer waits; a lost attempt is replaced at once.
 fn retry_at(shard: &ShardStatus, kind: AttemptKind) -> Option<Timestamp> {
     let ended = || shard.attempts.iter().rev().filter(move |attempt| attempt.kind == kind);
-    let row = ended().take_while(|attempt| matches!(attempt.state, AttemptState::Failed | AttemptState::Cancelled)).count();
+    let row = ended()
+        .take_while(|attempt| matches!(attempt.state, AttemptState::Failed | AttemptState::Cancelled))
+        .count();
     let last = ended().next().filter(|_| row > 0)?.finished_at.as_ref()?.0;
-    let seconds = 1_i64.checked_shl(u32::try_from(row).unwrap_or(u32::MAX).saturating_sub(1)).unwrap_or(i64::MAX);
-    last.checked_add(SignedDuration::from_secs(seconds.clamp(1, LONGEST_BACKOFF_SECONDS))).ok()
+    let seconds = 1_i64
+        .checked_shl(u32::try_from(row).unwrap_or(u32::MAX).saturating_sub(1))
+        .unwrap_or(i64::MAX);
+    last.checked_add(SignedDuration::from_secs(seconds.clamp(1, LONGEST_BACKOFF_SECONDS)))
+        .ok()
 }
 
 /// A shard that may not be tried again: position, reason, message.
@@ -112,15 +128,26 @@ fn hopeless_shard(draft: &Draft<'_>, terms: &Terms) -> Option<(usize, &'static s
     let retries = usize::try_from(terms.job.retries).unwrap_or(usize::MAX);
     draft.status.shards.iter().enumerate().find_map(|(position, shard)| {
         let kind = wanted_kind(draft, shard)?;
-        let works = shard.attempts.iter().filter(|attempt| attempt.kind == AttemptKind::Work);
+        let works = shard
+            .attempts
+            .iter()
+            .filter(|attempt| attempt.kind == AttemptKind::Work);
         let failed: Vec<&AttemptStatus> = works.filter(|attempt| has_failed(attempt)).collect();
         if kind == AttemptKind::Work && failed.len() > retries {
             let last = failed.last().map(|attempt| why_failed(attempt)).unwrap_or_default();
-            let message = format!("shard {} failed {} times, the last time: {last}", shard.index, failed.len());
+            let message = format!(
+                "shard {} failed {} times, the last time: {last}",
+                shard.index,
+                failed.len()
+            );
             return Some((position, "RetriesExhausted", message));
         }
         (shard.attempts.len() >= MOST_ATTEMPTS).then(|| {
-            (position, "TooManyAttempts", format!("shard {} took {MOST_ATTEMPTS} attempts", shard.index))
+            (
+                position,
+                "TooManyAttempts",
+                format!("shard {} took {MOST_ATTEMPTS} attempts", shard.index),
+            )
         })
     })
 }
@@ -130,14 +157,30 @@ fn has_failed(attempt: &AttemptStatus) -> bool {
 }
 
 fn why_failed(attempt: &AttemptStatus) -> String {
-    let verdict = attempt.verdict.as_ref().map(|verdict| (verdict.method.as_str(), verdict.message.as_str()));
-    let said = (attempt.reason.as_deref().unwrap_or_default(), attempt.message.as_deref().unwrap_or_default());
+    let verdict = attempt
+        .verdict
+        .as_ref()
+        .map(|verdict| (verdict.method.as_str(), verdict.message.as_str()));
+    let said = (
+        attempt.reason.as_deref().unwrap_or_default(),
+        attempt.message.as_deref().unwrap_or_default(),
+    );
     let (reason, message) = verdict.unwrap_or(said);
-    if message.is_empty() { reason.to_owned() } else { format!("{reason}: {message}") }
+    if message.is_empty() {
+        reason.to_owned()
+    } else {
+        format!("{reason}: {message}")
+    }
 }
 
 /// The hard needs of an attempt: the job's, and for checks an owner whose result is not the one being checked.
-pub(super) fn requirement_of(draft: &Draft<'_>, terms: &Terms, shard: &ShardStatus, kind: AttemptKind, number: u16) -> Requirement {
+pub(super) fn requirement_of(
+    draft: &Draft<'_>,
+    terms: &Terms,
+    shard: &ShardStatus,
+    kind: AttemptKind,
+    number: u16,
+) -> Requirement {
     let mut requirement = terms.job.requirement_for(kind, shard, number);
     let shared = sharing_a_payout(draft, &requirement.excluded_providers);
     requirement.excluded_providers.extend(shared);
@@ -154,7 +197,13 @@ fn sharing_a_payout(draft: &Draft<'_>, names: &BTreeSet<String>) -> Vec<String> 
 }
 
 fn age(draft: &Draft<'_>) -> Duration {
-    let created = draft.observed.job.metadata.creation_timestamp.as_ref().map_or(draft.now, |time| time.0);
+    let created = draft
+        .observed
+        .job
+        .metadata
+        .creation_timestamp
+        .as_ref()
+        .map_or(draft.now, |time| time.0);
     Duration::try_from(draft.now.duration_since(created)).unwrap_or_default()
 }
 
@@ -176,11 +225,16 @@ impl Obstacle {
                 draft.wake_in(Duration::from_secs(30));
                 set(draft, false, "NoOfferFits", &explanation.message);
                 draft.status.placement = Some(explanation);
-            },
+            }
             Self::Busy { fitting } => {
                 draft.wake_in(LOOK_AGAIN);
-                set(draft, true, "Queued", &format!("{fitting} offers fit, all of their GPUs are busy"));
-            },
+                set(
+                    draft,
+                    true,
+                    "Queued",
+                    &format!("{fitting} offers fit, all of their GPUs are busy"),
+                );
+            }
             Self::Budget(message) => set(draft, false, "BudgetExhausted", &message),
             Self::Suspended(message) => set(draft, false, "SpendPolicyChanged", &message),
         }
@@ -198,7 +252,12 @@ fn placeable_again(draft: &mut Draft<'_>) {
 }
 
 fn set_placeable(draft: &mut Draft<'_>) {
-    draft.set_condition(job_condition::PLACEABLE, true, "OffersFit", "every shard that needs an attempt has offers that fit");
+    draft.set_condition(
+        job_condition::PLACEABLE,
+        true,
+        "OffersFit",
+        "every shard that needs an attempt has offers that fit",
+    );
 }
 
 /// One pass over the market. Rankings are shared by attempts that exclude the same owners; GPUs that attempts of this
@@ -212,11 +271,24 @@ struct Round<'a> {
 
 impl<'a> Round<'a> {
     fn new(draft: &Draft<'_>, terms: &'a Terms) -> Self {
-        let free = draft.observed.offers.iter().map(|offer| (offer.node.clone(), offer.gpus_free)).collect();
-        let mut round = Self { terms, rankings: BTreeMap::new(), free, explanation: None };
+        let free = draft
+            .observed
+            .offers
+            .iter()
+            .map(|offer| (offer.node.clone(), offer.gpus_free))
+            .collect();
+        let mut round = Self {
+            terms,
+            rankings: BTreeMap::new(),
+            free,
+            explanation: None,
+        };
         let waiting = draft.status.shards.iter().flat_map(|shard| &shard.attempts);
         for attempt in waiting.filter(|attempt| attempt.state == AttemptState::Expected) {
-            let nodes = attempt.node.as_ref().map_or(attempt.candidates.as_slice(), std::slice::from_ref);
+            let nodes = attempt
+                .node
+                .as_ref()
+                .map_or(attempt.candidates.as_slice(), std::slice::from_ref);
             round.take_first_free(nodes);
         }
         round
@@ -224,7 +296,9 @@ impl<'a> Round<'a> {
 
     fn take_first_free(&mut self, nodes: &[String]) {
         let gpus = self.terms.job.requirement.gpus;
-        let place = nodes.iter().find(|node| self.free.get(*node).is_some_and(|free| *free >= gpus));
+        let place = nodes
+            .iter()
+            .find(|node| self.free.get(*node).is_some_and(|free| *free >= gpus));
         if let Some(free) = place.and_then(|node| self.free.get_mut(node)) {
             *free -= gpus;
         }
@@ -239,7 +313,12 @@ impl<'a> Round<'a> {
             Ok(record) => record,
             Err(obstacle) => return Some(obstacle),
         };
-        let price = record.pinned.iter().filter_map(|node| draft.observed.offer(node)).map(|offer| offer.price).max();
+        let price = record
+            .pinned
+            .iter()
+            .filter_map(|node| draft.observed.offer(node))
+            .map(|offer| offer.price)
+            .max();
         let bound = bound(self.terms, price.unwrap_or_default());
         if let Some(message) = over_budget(draft, self.terms, need, bound) {
             return Some(Obstacle::Budget(message));
@@ -265,7 +344,9 @@ impl<'a> Round<'a> {
         if ranking.candidates.is_empty() {
             return Err(Obstacle::NoOfferFits(explanation(&ranking)));
         }
-        Err(Obstacle::Busy { fitting: ranking.candidates.len() })
+        Err(Obstacle::Busy {
+            fitting: ranking.candidates.len(),
+        })
     }
 
     /// The best nodes that fit and have GPUs left, if there are any, and all that they were chosen from.
@@ -280,12 +361,19 @@ impl<'a> Round<'a> {
         requirement.excluded_providers.extend(avoided.iter().cloned());
         let key = (avoided.is_empty(), requirement.excluded_providers.clone());
         let terms = self.terms;
-        let ranking = self.rankings.entry(key).or_insert_with(|| rank(&requirement, &terms.job.weights, &draft.observed.offers));
+        let ranking = self
+            .rankings
+            .entry(key)
+            .or_insert_with(|| rank(&requirement, &terms.job.weights, &draft.observed.offers));
         if avoided.is_empty() && !ranking.candidates.is_empty() {
             self.explanation = Some(explanation(ranking));
         }
         let has_room = |node: &&String| self.free.get(*node).is_some_and(|free| *free >= requirement.gpus);
-        let nodes = ranking.candidates.iter().map(|candidate| &candidate.node).filter(has_room);
+        let nodes = ranking
+            .candidates
+            .iter()
+            .map(|candidate| &candidate.node)
+            .filter(has_room);
         let nodes: Vec<String> = nodes.take(CANDIDATES).cloned().collect();
         (!nodes.is_empty()).then(|| CandidatesRecord::new(ranking, attempt, draft.time(), &nodes))
     }
@@ -311,7 +399,10 @@ fn expect(draft: &mut Draft<'_>, need: &Need, record: CandidatesRecord, bound: M
     };
     draft.status.shards[need.position].attempts.push(attempt);
     draft.act(Action::StoreCandidates(Box::new(record)));
-    draft.act(Action::CreatePod { shard: need.shard, attempt: number });
+    draft.act(Action::CreatePod {
+        shard: need.shard,
+        attempt: number,
+    });
 }
 
 fn explanation(ranking: &Ranking) -> PlacementExplanation {
@@ -326,15 +417,27 @@ fn explanation(ranking: &Ranking) -> PlacementExplanation {
 /// Providers that failed this shard before: others are tried first, but a provider alone may try again.
 fn avoided(draft: &Draft<'_>, need: &Need) -> BTreeSet<String> {
     let attempts = &draft.status.shards[need.position].attempts;
-    attempts.iter().filter(|attempt| has_failed(attempt)).filter_map(|attempt| attempt.provider.clone()).collect()
+    attempts
+        .iter()
+        .filter(|attempt| has_failed(attempt))
+        .filter_map(|attempt| attempt.provider.clone())
+        .collect()
 }
 
 /// The sentence why a further reservation does not fit the budgets. A Work attempt must leave room for its check.
 fn over_budget(draft: &Draft<'_>, terms: &Terms, need: &Need, bound: MicroUsd) -> Option<String> {
     let outstanding = draft.status.shards.iter().filter(|shard| lacks_check(shard)).count();
-    let more = if need.kind == AttemptKind::Work { outstanding + 1 } else { outstanding.saturating_sub(1) };
+    let more = if need.kind == AttemptKind::Work {
+        outstanding + 1
+    } else {
+        outstanding.saturating_sub(1)
+    };
     let checks = u64::try_from(more).unwrap_or(u64::MAX).saturating_mul(bound.0);
-    let next = if need.kind == AttemptKind::Work { bound.saturating_add(MicroUsd(checks)) } else { bound };
+    let next = if need.kind == AttemptKind::Work {
+        bound.saturating_add(MicroUsd(checks))
+    } else {
+        bound
+    };
     let committed = spent(&draft.status).saturating_add(reserved(&draft.status));
     if committed.saturating_add(next) > terms.job.budget {
         return Some(format!(
@@ -343,10 +446,18 @@ fn over_budget(draft: &Draft<'_>, terms: &Terms, need: &Need, bound: MicroUsd) -
         ));
     }
     let today = jiff::tz::TimeZone::UTC.to_datetime(draft.now).date();
-    let others = draft.observed.spent_today.get(&terms.spend_policy).copied().unwrap_or_default();
+    let others = draft
+        .observed
+        .spent_today
+        .get(&terms.spend_policy)
+        .copied()
+        .unwrap_or_default();
     let day = others.saturating_add(spent_on(&draft.status, today));
     (day.saturating_add(next) > terms.per_day).then(|| {
-        format!("SpendPolicy {} allows {} per day; {day} is reserved or spent today, the next attempt needs {next}", terms.spend_policy, terms.per_day)
+        format!(
+            "SpendPolicy {} allows {} per day; {day} is reserved or spent today, the next attempt needs {next}",
+            terms.spend_policy, terms.per_day
+        )
     })
 }
 

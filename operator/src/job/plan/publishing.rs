@@ -20,7 +20,9 @@ pub(super) fn publish(draft: &mut Draft<'_>) {
     match &draft.observed.published {
         Knowledge::Unknown => draft.ask_again(),
         Knowledge::Known(Some(Ok(report))) => complete(draft, report),
-        Knowledge::Known(Some(Err(message))) => draft.set_condition(job_condition::COMPLETE, false, "InvalidReport", message),
+        Knowledge::Known(Some(Err(message))) => {
+            draft.set_condition(job_condition::COMPLETE, false, "InvalidReport", message)
+        }
         Knowledge::Known(None) => start(draft),
     }
 }
@@ -45,7 +47,7 @@ fn start(draft: &mut Draft<'_>) {
             None => {
                 draft.act(Action::CreatePublisher);
                 ("Publishing", "the publisher writes the results")
-            },
+            }
         }
     };
     draft.set_condition(job_condition::COMPLETE, false, reason, message);
@@ -53,17 +55,28 @@ fn start(draft: &mut Draft<'_>) {
 
 fn publisher_state<'a>(draft: &mut Draft<'_>, pod: &'a RunnerPod) -> (&'static str, &'a str) {
     if !pod.ours {
-        return ("NameTaken", "a pod with the publisher's name exists and is not this job's: delete it");
+        return (
+            "NameTaken",
+            "a pod with the publisher's name exists and is not this job's: delete it",
+        );
     }
     if pod.phase != "Failed" {
         draft.ask_again();
         return ("Publishing", "the publisher writes the results");
     }
-    let retry_at = pod.finished_at.as_ref().and_then(|time| time.0.checked_add(RETRY_AFTER).ok());
+    let retry_at = pod
+        .finished_at
+        .as_ref()
+        .and_then(|time| time.0.checked_add(RETRY_AFTER).ok());
     match retry_at.filter(|time| draft.now < *time) {
         Some(time) => draft.wake_at(time),
         None if !pod.deleting => draft.act(Action::DeletePublisher),
-        None => {},
+        None => {}
     }
-    ("PublishFailed", pod.message.as_deref().unwrap_or("the publisher failed: see the log of its pod"))
+    (
+        "PublishFailed",
+        pod.message
+            .as_deref()
+            .unwrap_or("the publisher failed: see the log of its pod"),
+    )
 }

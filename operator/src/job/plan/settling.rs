@@ -9,15 +9,26 @@ use super::draft::{Draft, is_accepted};
 pub(super) fn record(draft: &mut Draft<'_>) {
     for settlement in &draft.observed.settlements {
         for ((shard, number), proof) in &settlement.pays {
-            let shards = draft.status.shards.iter_mut().filter(|candidate| candidate.index == *shard);
-            let paid = shards.flat_map(|shard| &mut shard.attempts).find(|attempt| attempt.number == *number);
+            let shards = draft
+                .status
+                .shards
+                .iter_mut()
+                .filter(|candidate| candidate.index == *shard);
+            let paid = shards
+                .flat_map(|shard| &mut shard.attempts)
+                .find(|attempt| attempt.number == *number);
             if let Some(attempt) = paid.filter(|attempt| is_accepted(attempt) && attempt.settlement.is_none()) {
                 attempt.settlement = Some(settlement.sequence);
                 attempt.proof = Some(proof.iter().map(format_bytes).collect());
             }
         }
     }
-    let paid = draft.status.shards.iter().flat_map(|shard| &shard.attempts).filter_map(|attempt| attempt.settlement);
+    let paid = draft
+        .status
+        .shards
+        .iter()
+        .flat_map(|shard| &shard.attempts)
+        .filter_map(|attempt| attempt.settlement);
     let mut sequences: Vec<u64> = paid.collect();
     sequences.sort_unstable();
     sequences.dedup();
@@ -30,22 +41,47 @@ pub(super) fn conclude(draft: &mut Draft<'_>) {
         return;
     }
     let owed = |attempt: &&AttemptStatus| is_accepted(attempt) && attempt.amount_micro.unwrap_or_default() > 0;
-    let attempts: Vec<&AttemptStatus> =
-        draft.status.shards.iter().flat_map(|shard| &shard.attempts).filter(owed).collect();
+    let attempts: Vec<&AttemptStatus> = draft
+        .status
+        .shards
+        .iter()
+        .flat_map(|shard| &shard.attempts)
+        .filter(owed)
+        .collect();
     let unsealed = attempts.iter().filter(|attempt| attempt.settlement.is_none()).count();
     let sequences = &draft.status.settlements;
     let is_final = |sequence: &&u64| {
-        draft.observed.settlements.iter().any(|settlement| settlement.sequence == **sequence && settlement.is_final)
+        draft
+            .observed
+            .settlements
+            .iter()
+            .any(|settlement| settlement.sequence == **sequence && settlement.is_final)
     };
     let finals = sequences.iter().filter(is_final).count();
     let (holds, reason, message) = if attempts.is_empty() {
         (true, "NothingOwed", "no attempt was accepted".to_owned())
     } else if unsealed > 0 {
-        (false, "InProgress", format!("accepted attempts in a settlement: {} of {}", attempts.len() - unsealed, attempts.len()))
+        (
+            false,
+            "InProgress",
+            format!(
+                "accepted attempts in a settlement: {} of {}",
+                attempts.len() - unsealed,
+                attempts.len()
+            ),
+        )
     } else if finals < sequences.len() {
-        (false, "InProgress", format!("final settlements: {finals} of {}", sequences.len()))
+        (
+            false,
+            "InProgress",
+            format!("final settlements: {finals} of {}", sequences.len()),
+        )
     } else {
-        (true, "Settled", format!("paid attempts: {}, settlements: {}", attempts.len(), sequences.len()))
+        (
+            true,
+            "Settled",
+            format!("paid attempts: {}, settlements: {}", attempts.len(), sequences.len()),
+        )
     };
     draft.set_condition(job_condition::SETTLED, holds, reason, &message);
 }

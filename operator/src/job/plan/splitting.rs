@@ -50,12 +50,18 @@ fn start(draft: &mut Draft<'_>, count: ShardCount) {
     match &observed.splitter.pod {
         None => draft.act(Action::CreateSplitter),
         Some(pod) if !pod.ours => {
-            return draft.fail("NameTaken", "a pod with the splitter's name exists and is not this job's: delete it, and apply the job again");
-        },
+            return draft.fail(
+                "NameTaken",
+                "a pod with the splitter's name exists and is not this job's: delete it, and apply the job again",
+            );
+        }
         Some(pod) if pod.phase == "Failed" => {
-            let message = pod.message.as_deref().unwrap_or("the splitter failed: see the log of its pod");
+            let message = pod
+                .message
+                .as_deref()
+                .unwrap_or("the splitter failed: see the log of its pod");
             return draft.fail("SplitFailed", message);
-        },
+        }
         // Succeeded without a manifest: the store is read again.
         Some(_) => draft.ask_again(),
     }
@@ -69,7 +75,12 @@ fn start_inline(draft: &mut Draft<'_>, inline: &str, count: ShardCount) {
         Ok(_) => {
             draft.act(Action::SplitInline);
             draft.ask_again();
-            draft.set_condition(job_condition::SPLIT, false, "Splitting", "the inline input is being cut");
-        },
+            draft.set_condition(
+                job_condition::SPLIT,
+                false,
+                "Splitting",
+                "the inline input is being cut",
+            );
+        }
     }
 }

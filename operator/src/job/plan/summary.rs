@@ -25,7 +25,9 @@ fn state_of(shard: &ShardStatus) -> ShardState {
     match shard.state {
         ended @ (ShardState::Accepted | ShardState::Failed) => ended,
         _ if run_of(shard, AttemptKind::Work).is_some() => ShardState::Verifying,
-        _ if has_live(shard, AttemptKind::Work) && shard.attempts.iter().any(|attempt| runs(&attempt)) => ShardState::Running,
+        _ if has_live(shard, AttemptKind::Work) && shard.attempts.iter().any(|attempt| runs(&attempt)) => {
+            ShardState::Running
+        }
         _ => ShardState::Pending,
     }
 }
@@ -46,7 +48,12 @@ fn counts(shards: &[ShardStatus]) -> ShardSummary {
 fn usage(shards: &[ShardStatus]) -> Usage {
     let accepted = shards.iter().filter_map(|shard| {
         let number = shard.accepted_attempt?;
-        shard.attempts.iter().find(|attempt| attempt.number == number)?.receipt.as_ref()
+        shard
+            .attempts
+            .iter()
+            .find(|attempt| attempt.number == number)?
+            .receipt
+            .as_ref()
     });
     accepted.fold(Usage::default(), |sum, receipt| Usage {
         requests: sum.requests.saturating_add(receipt.requests),
@@ -58,7 +65,9 @@ fn usage(shards: &[ShardStatus]) -> Usage {
 }
 
 fn phase(draft: &Draft<'_>) -> &'static str {
-    let InferenceJobStatus { conditions, summary, .. } = &draft.status;
+    let InferenceJobStatus {
+        conditions, summary, ..
+    } = &draft.status;
     if draft.observed.is_deleting() {
         "Deleting"
     } else if is_true(conditions, job_condition::FAILED) {

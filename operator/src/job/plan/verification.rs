@@ -26,9 +26,16 @@ pub fn questions(job: &InferenceJob) -> Questions {
         let runs = Runs::of(shard);
         let numbers = |run: Option<&AttemptStatus>| run.map(|run| run.number);
         let [work, check, arbiter] = [runs.work, runs.check, runs.arbiter].map(numbers);
-        questions.examine.extend([work, check, arbiter].into_iter().flatten().map(|number| (shard.index, number)));
+        questions.examine.extend(
+            [work, check, arbiter]
+                .into_iter()
+                .flatten()
+                .map(|number| (shard.index, number)),
+        );
         let pairs = [(work, check), (work, arbiter), (check, arbiter)];
-        let both = pairs.into_iter().filter_map(|(one, other)| Some((shard.index, one?, other?)));
+        let both = pairs
+            .into_iter()
+            .filter_map(|(one, other)| Some((shard.index, one?, other?)));
         questions.compare.extend(both);
     }
     questions
@@ -92,11 +99,15 @@ pub(super) fn standing(observed: &Observed, shard: &ShardStatus) -> Standing {
         match observed.examined.get(&(shard.index, run.number)) {
             None | Some(Examined::Unknown) => return Standing::Unknown,
             Some(Examined::Invalid { reason, message }) => return invalid(run.number, reason, message),
-            Some(Examined::Valid { .. }) => {},
+            Some(Examined::Valid { .. }) => {}
         }
     }
     let compare = |one: &AttemptStatus, other: &AttemptStatus| {
-        observed.compared.get(&(shard.index, one.number, other.number)).cloned().unwrap_or(Compared::Unknown)
+        observed
+            .compared
+            .get(&(shard.index, one.number, other.number))
+            .cloned()
+            .unwrap_or(Compared::Unknown)
     };
     match (runs.work, runs.check, runs.arbiter) {
         (None, ..) => Standing::Empty,
@@ -112,24 +123,50 @@ pub(super) fn standing(observed: &Observed, shard: &ShardStatus) -> Standing {
 }
 
 fn decided(verdicts: Vec<(u16, Verdict)>, result: u16) -> Standing {
-    Standing::Decided(Decision { verdicts, result: Some(result) })
+    Standing::Decided(Decision {
+        verdicts,
+        result: Some(result),
+    })
 }
 
 fn invalid(number: u16, reason: &str, message: &str) -> Standing {
     let verdict = verdict(false, reason, message, None);
-    Standing::Decided(Decision { verdicts: vec![(number, verdict)], result: None })
+    Standing::Decided(Decision {
+        verdicts: vec![(number, verdict)],
+        result: None,
+    })
 }
 
 fn verdict(accepted: bool, method: &str, message: &str, compared_with: Option<u16>) -> Verdict {
-    Verdict { accepted, method: method.to_owned(), message: message.to_owned(), compared_with }
+    Verdict {
+        accepted,
+        method: method.to_owned(),
+        message: message.to_owned(),
+        compared_with,
+    }
 }
 
 fn unchecked(work: &AttemptStatus) -> (u16, Verdict) {
-    (work.number, verdict(true, "ReceiptOnly", "not drawn for a check: verification.maxShare bounds them", None))
+    (
+        work.number,
+        verdict(
+            true,
+            "ReceiptOnly",
+            "not drawn for a check: verification.maxShare bounds them",
+            None,
+        ),
+    )
 }
 
 fn agreed(one: &AttemptStatus, other: &AttemptStatus, method: &str) -> Vec<(u16, Verdict)> {
-    let verdict = |with: u16| verdict(true, method, &format!("agrees with attempt {with} of another owner"), Some(with));
+    let verdict = |with: u16| {
+        verdict(
+            true,
+            method,
+            &format!("agrees with attempt {with} of another owner"),
+            Some(with),
+        )
+    };
     vec![(one.number, verdict(other.number)), (other.number, verdict(one.number))]
 }
 
@@ -148,27 +185,36 @@ fn arbitrate(
             let mut verdicts = agreed(work, arbiter, &method);
             verdicts.push(outvoted(check, arbiter));
             decided(verdicts, work.number)
-        },
+        }
         (Compared::Unknown, _) | (_, Compared::Unknown) => Standing::Unknown,
         (_, Compared::Accepted { method, .. }) => {
             let mut verdicts = agreed(check, arbiter, &method);
             verdicts.push(outvoted(work, arbiter));
             decided(verdicts, check.number)
-        },
+        }
         (Compared::Mismatch { .. }, Compared::Mismatch { .. }) => {
             let message = "no two of three runs agree";
             let all = [work, check, arbiter].map(|run| (run.number, verdict(false, "Mismatch", message, None)));
-            Standing::Decided(Decision { verdicts: all.into(), result: None })
-        },
+            Standing::Decided(Decision {
+                verdicts: all.into(),
+                result: None,
+            })
+        }
     }
 }
 
 fn pronounce(draft: &mut Draft<'_>, position: usize, decision: Decision) {
     let index = draft.status.shards[position].index;
     for (number, verdict) in decision.verdicts {
-        draft.act(Action::RecordVerdict { shard: index, attempt: number, accepted: verdict.accepted });
+        draft.act(Action::RecordVerdict {
+            shard: index,
+            attempt: number,
+            accepted: verdict.accepted,
+        });
         let shard = &mut draft.status.shards[position];
-        let Some(attempt) = shard.attempts.iter_mut().find(|attempt| attempt.number == number) else { continue };
+        let Some(attempt) = shard.attempts.iter_mut().find(|attempt| attempt.number == number) else {
+            continue;
+        };
         if verdict.accepted {
             let (billed, amount) = owed(draft.observed, index, attempt);
             attempt.billed_millis = Some(billed);
@@ -191,7 +237,7 @@ fn owed(observed: &Observed, shard: u32, attempt: &AttemptStatus) -> (u64, Micro
             let bound = MicroUsd(attempt.upper_bound_micro);
             let billed = (*gpu_millis).min(price.millis_within(bound));
             (billed, price.cost(billed).min(bound))
-        },
+        }
         _ => (0, MicroUsd::ZERO),
     }
 }
@@ -205,6 +251,9 @@ fn is_check_due(job: &InferenceJob, shard: u32, work: &AttemptStatus) -> bool {
     let part = if share < 0.5 { share / (1.0 - share) } else { 1.0 };
     let pod = work.pod_uid.as_deref().unwrap_or_default();
     let digest = Sha256::digest(format!("{pod}/{shard}/{}", work.number));
-    let drawn = digest.iter().take(4).fold(0u32, |number, byte| (number << 8) | u32::from(*byte));
+    let drawn = digest
+        .iter()
+        .take(4)
+        .fold(0u32, |number, byte| (number << 8) | u32::from(*byte));
     f64::from(drawn) < part * (f64::from(u32::MAX) + 1.0)
 }

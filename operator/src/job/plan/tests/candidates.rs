@@ -5,7 +5,14 @@ use crate::job::plan::{Action, CandidatesRecord};
 
 /// Three providers offer; one asks more than the cap.
 fn market() -> World {
-    let mut world = World::new(JOB, vec![offer("a", 1, 900_000), offer("b", 1, 1_000_000), offer("c", 1, 1_300_000)]);
+    let mut world = World::new(
+        JOB,
+        vec![
+            offer("a", 1, 900_000),
+            offer("b", 1, 1_000_000),
+            offer("c", 1, 1_300_000),
+        ],
+    );
     world.settle("accepted");
     world.splitter_writes(1);
     world
@@ -24,13 +31,26 @@ fn planned(world: &World) -> Vec<CandidatesRecord> {
 fn a_planned_attempt_says_who_fits_and_who_does_not() {
     let world = market();
     let records = planned(&world);
-    let [record] = records.as_slice() else { panic!("{records:?}") };
+    let [record] = records.as_slice() else {
+        panic!("{records:?}")
+    };
     assert_eq!((record.shard, record.attempt, record.offers), (0, 0, 3));
     assert_eq!(record.excluded, [("Price".to_owned(), 1)].into());
-    let nodes: Vec<&str> = record.candidates.iter().map(|candidate| candidate.node.as_str()).collect();
+    let nodes: Vec<&str> = record
+        .candidates
+        .iter()
+        .map(|candidate| candidate.node.as_str())
+        .collect();
     assert_eq!(nodes, ["spillway-a-host", "spillway-b-host"], "the cheaper one first");
     let cheapest = &record.candidates[0];
-    assert_eq!((cheapest.unit_price_micro, cheapest.latency_p95_micros, cheapest.reputation), (900_000, None, None));
+    assert_eq!(
+        (
+            cheapest.unit_price_micro,
+            cheapest.latency_p95_micros,
+            cheapest.reputation
+        ),
+        (900_000, None, None)
+    );
     assert!(cheapest.score > record.candidates[1].score && cheapest.price_term > record.candidates[1].price_term);
     let attempts = &world.plan().status.shards[0].attempts;
     assert_eq!(record.pinned, attempts[0].candidates);
@@ -42,7 +62,11 @@ fn a_planned_attempt_says_who_fits_and_who_does_not() {
 fn the_record_is_written_before_the_status_and_once() {
     let mut world = market();
     let plan = world.plan();
-    let position = plan.actions.iter().position(|action| matches!(action, Action::StoreCandidates(_))).unwrap();
+    let position = plan
+        .actions
+        .iter()
+        .position(|action| matches!(action, Action::StoreCandidates(_)))
+        .unwrap();
     assert!(plan.actions[position].precedes_status());
     let before = planned(&world);
     world.apply(&plan, 1);
@@ -63,7 +87,11 @@ fn a_full_node_is_a_candidate_and_not_pinned() {
     world.splitter_writes(2);
     let records = planned(&world);
     assert_eq!(records.len(), 2);
-    assert_eq!(records[1].pinned, ["spillway-b-host"], "the first attempt takes the other");
+    assert_eq!(
+        records[1].pinned,
+        ["spillway-b-host"],
+        "the first attempt takes the other"
+    );
     assert_eq!(records[1].candidates.len(), 2);
     world.settle("both");
     assert_eq!(world.stored, [(0, 0), (1, 0)].into());

@@ -18,28 +18,60 @@ use crate::verification::{Compared, Examined};
 #[derive(Clone, Debug)]
 enum Move {
     /// Scheduler, agents and store do their part at once, the operator after each.
-    Everyone { state: AssignmentState, agree: bool },
+    Everyone {
+        state: AssignmentState,
+        agree: bool,
+    },
     /// Plan and apply, crashing after some writes.
-    Pass { writes: usize },
-    Split { shards: u32 },
+    Pass {
+        writes: usize,
+    },
+    Split {
+        shards: u32,
+    },
     Schedule,
-    Bind { pod: usize, node: usize },
-    Agent { assignment: usize, state: AssignmentState },
-    Examine { valid: bool },
-    Compare { agree: bool },
+    Bind {
+        pod: usize,
+        node: usize,
+    },
+    Agent {
+        assignment: usize,
+        state: AssignmentState,
+    },
+    Examine {
+        valid: bool,
+    },
+    Compare {
+        agree: bool,
+    },
     StoreAway,
-    Forge { shard: u32, number: u16 },
-    LosePod { pod: usize },
-    Silence { provider: usize, silent: bool },
-    Price { provider: usize, micro: u64 },
-    Wait { seconds: i64 },
+    Forge {
+        shard: u32,
+        number: u16,
+    },
+    LosePod {
+        pod: usize,
+    },
+    Silence {
+        provider: usize,
+        silent: bool,
+    },
+    Price {
+        provider: usize,
+        micro: u64,
+    },
+    Wait {
+        seconds: i64,
+    },
     Publish,
     Delete,
 }
 
 fn moves() -> impl Strategy<Value = Move> {
     use AssignmentState::{Accepted, Completed, Failed, Gone, Pending, Refused, Running};
-    let state = prop::sample::select(vec![Pending, Accepted, Running, Completed, Completed, Completed, Failed, Refused, Gone]);
+    let state = prop::sample::select(vec![
+        Pending, Accepted, Running, Completed, Completed, Completed, Failed, Refused, Gone,
+    ]);
     prop_oneof![
         10 => (prop::sample::select(vec![Running, Running, Completed, Completed, Completed, Completed, Failed]), prop::bool::weighted(0.7))
             .prop_map(|(state, agree)| Move::Everyone { state, agree }),
@@ -70,7 +102,11 @@ fn everyone(world: &mut World, state: AssignmentState, agree: bool) {
     world.schedule();
     pass(world);
     for ((shard, attempt), assignment) in world.observed.assignments.clone() {
-        let next = if assignment.deleting { AssignmentState::Gone } else { state };
+        let next = if assignment.deleting {
+            AssignmentState::Gone
+        } else {
+            state
+        };
         if progress(next) > progress(assignment.status.state) {
             world.agent_says(shard, attempt, next);
         }
@@ -82,10 +118,19 @@ fn everyone(world: &mut World, state: AssignmentState, agree: bool) {
 }
 
 fn compare(world: &mut World, agree: bool) {
-    let mismatch = Compared::Mismatch { custom_id: "r".to_owned(), message: "differs".to_owned() };
-    let agreed = Compared::Accepted { method: "ExactDigest".to_owned() };
+    let mismatch = Compared::Mismatch {
+        custom_id: "r".to_owned(),
+        message: "differs".to_owned(),
+    };
+    let agreed = Compared::Accepted {
+        method: "ExactDigest".to_owned(),
+    };
     for key in questions(&world.observed.job).compare {
-        world.observed.compared.entry(key).or_insert(if agree { agreed.clone() } else { mismatch.clone() });
+        world
+            .observed
+            .compared
+            .entry(key)
+            .or_insert(if agree { agreed.clone() } else { mismatch.clone() });
     }
 }
 
@@ -95,52 +140,71 @@ fn make(world: &mut World, next: &Move) {
         Move::Pass { writes } => {
             let plan = world.plan();
             world.apply(&plan, *writes);
-        },
+        }
         Move::Split { shards } => {
             if world.observed.manifest == Knowledge::Known(None) {
                 world.splitter_writes(*shards);
             }
-        },
+        }
         Move::Schedule => world.schedule(),
         Move::Bind { pod, node } => {
             let nodes: Vec<String> = world.observed.offers.iter().map(|offer| offer.node.clone()).collect();
             let node = nodes.get(*node).cloned().unwrap_or_else(|| "elsewhere".to_owned());
-            if let Some(pod) = world.observed.pods.values_mut().nth(*pod).filter(|pod| pod.node.is_none()) {
+            if let Some(pod) = world
+                .observed
+                .pods
+                .values_mut()
+                .nth(*pod)
+                .filter(|pod| pod.node.is_none())
+            {
                 pod.node = Some(node);
             }
-        },
+        }
         Move::Agent { assignment, state } => {
             // An agent may lie about anything, but what it holds grows only forward.
             let assignments = world.observed.assignments.clone();
             let found = assignments.iter().nth(*assignment);
-            if let Some(((shard, attempt), _)) = found.filter(|(_, found)| progress(*state) > progress(found.status.state)) {
+            if let Some(((shard, attempt), _)) =
+                found.filter(|(_, found)| progress(*state) > progress(found.status.state))
+            {
                 world.agent_says(*shard, *attempt, *state);
             }
-        },
+        }
         Move::Examine { valid: is_valid } => {
-            let invalid = Examined::Invalid { reason: "InvalidReceipt".to_owned(), message: "bad".to_owned() };
+            let invalid = Examined::Invalid {
+                reason: "InvalidReceipt".to_owned(),
+                message: "bad".to_owned(),
+            };
             for key in questions(&world.observed.job).examine {
-                world.observed.examined.entry(key).or_insert(if *is_valid { valid() } else { invalid.clone() });
+                world
+                    .observed
+                    .examined
+                    .entry(key)
+                    .or_insert(if *is_valid { valid() } else { invalid.clone() });
             }
-        },
+        }
         Move::Compare { agree } => compare(world, *agree),
         // Answers may always be forgotten: they are asked again.
         Move::StoreAway => {
             world.observed.compared.clear();
             world.observed.published = Knowledge::Unknown;
-        },
+        }
         Move::Forge { shard, number } => {
-            world.observed.pods.entry(format!("embed-{shard}-{number}")).or_insert(forged_pod());
-        },
+            world
+                .observed
+                .pods
+                .entry(format!("embed-{shard}-{number}"))
+                .or_insert(forged_pod());
+        }
         Move::LosePod { pod } => {
             let name = world.observed.pods.keys().nth(*pod).cloned();
             name.map(|name| world.observed.pods.remove(&name));
-        },
+        }
         Move::Silence { provider, silent } => {
             let name = ["a", "b", "c"][*provider];
             world.observed.providers.get_mut(name).unwrap().silent = *silent;
             world.observed.offers[*provider].available = !silent;
-        },
+        }
         Move::Price { provider, micro } => world.observed.offers[*provider].price = UnitPrice(*micro),
         Move::Wait { seconds } => world.pass_time(*seconds),
         Move::Publish => world.publisher_writes(),
@@ -173,24 +237,56 @@ fn is_accepted(attempt: &AttemptStatus) -> bool {
 }
 
 fn check(world: &World, promises: &mut Promises) {
-    let Some(status) = world.observed.job.status.as_ref() else { return };
+    let Some(status) = world.observed.job.status.as_ref() else {
+        return;
+    };
     for shard in &status.shards {
         for kind in [AttemptKind::Work, AttemptKind::Check, AttemptKind::Arbitrate] {
             let of_kind = || shard.attempts.iter().filter(move |attempt| attempt.kind == kind);
-            assert!(of_kind().filter(|attempt| is_accepted(attempt)).count() <= 1, "S1: {kind:?} of shard {} accepted twice", shard.index);
-            assert!(of_kind().filter(|attempt| is_live(attempt.state)).count() <= 1, "S3: two live {kind:?} of shard {}", shard.index);
+            assert!(
+                of_kind().filter(|attempt| is_accepted(attempt)).count() <= 1,
+                "S1: {kind:?} of shard {} accepted twice",
+                shard.index
+            );
+            assert!(
+                of_kind().filter(|attempt| is_live(attempt.state)).count() <= 1,
+                "S3: two live {kind:?} of shard {}",
+                shard.index
+            );
         }
-        let owners: Vec<_> = shard.attempts.iter().filter(|attempt| is_accepted(attempt)).map(|attempt| &attempt.provider).collect();
-        assert!(owners.iter().enumerate().all(|(at, owner)| !owners[..at].contains(owner)), "one owner paid twice for a shard");
+        let owners: Vec<_> = shard
+            .attempts
+            .iter()
+            .filter(|attempt| is_accepted(attempt))
+            .map(|attempt| &attempt.provider)
+            .collect();
+        assert!(
+            owners
+                .iter()
+                .enumerate()
+                .all(|(at, owner)| !owners[..at].contains(owner)),
+            "one owner paid twice for a shard"
+        );
         for attempt in &shard.attempts {
             assert_eq!(is_accepted(attempt), attempt.amount_micro.is_some(), "S2");
-            assert!(!is_accepted(attempt) || (attempt.state == AttemptState::Completed && attempt.receipt.is_some()), "S2");
-            assert!(!is_accepted(attempt) || world.recorded.contains(&(shard.index, attempt.number, true)), "recorded first");
+            assert!(
+                !is_accepted(attempt) || (attempt.state == AttemptState::Completed && attempt.receipt.is_some()),
+                "S2"
+            );
+            assert!(
+                !is_accepted(attempt) || world.recorded.contains(&(shard.index, attempt.number, true)),
+                "recorded first"
+            );
         }
     }
     for offer in &world.observed.offers {
         let held = world.gpus_held().get(&offer.node).copied().unwrap_or_default();
-        assert!(held <= offer.gpus_total, "S4: {held} of {} GPUs on {}", offer.gpus_total, offer.node);
+        assert!(
+            held <= offer.gpus_total,
+            "S4: {held} of {} GPUs on {}",
+            offer.gpus_total,
+            offer.node
+        );
     }
     let committed = spent(status).saturating_add(reserved(status));
     assert!(committed <= "1.00".parse().unwrap(), "budget: {committed}");
@@ -205,12 +301,23 @@ fn keep(promises: &mut Promises, world: &World) {
         .filter(|(_, attempt)| is_accepted(attempt))
         .map(|(shard, attempt)| ((shard, attempt.number), (attempt.amount_micro.unwrap(), true)))
         .collect();
-    assert!(promises.accepted.iter().all(|(key, amount)| accepted.get(key) == Some(amount)), "an acceptance was changed");
-    let [complete, failed] = [job_condition::COMPLETE, job_condition::FAILED].map(|kind| is_true(&status.conditions, kind));
+    assert!(
+        promises
+            .accepted
+            .iter()
+            .all(|(key, amount)| accepted.get(key) == Some(amount)),
+        "an acceptance was changed"
+    );
+    let [complete, failed] =
+        [job_condition::COMPLETE, job_condition::FAILED].map(|kind| is_true(&status.conditions, kind));
     assert!(!promises.complete || complete, "S8: no longer complete");
     assert!(!promises.failed || failed, "S8: no longer failed");
     assert!(!(complete && failed));
-    *promises = Promises { accepted, complete, failed };
+    *promises = Promises {
+        accepted,
+        complete,
+        failed,
+    };
 }
 
 /// How far the random stories came: promises about payments mean nothing when nothing is ever paid.
@@ -238,8 +345,17 @@ impl Reach {
 }
 
 fn story(moves: &[Move], reach: &mut Reach) {
-    let job = JOB.replace("'5.00'", "'1.00'").replace("parallelism: 2", "parallelism: 3");
-    let mut world = World::new(&job, vec![offer("a", 1, 900_000), offer("b", 2, 1_000_000), offer("c", 1, 1_100_000)]);
+    let job = JOB
+        .replace("'5.00'", "'1.00'")
+        .replace("parallelism: 2", "parallelism: 3");
+    let mut world = World::new(
+        &job,
+        vec![
+            offer("a", 1, 900_000),
+            offer("b", 2, 1_000_000),
+            offer("c", 1, 1_100_000),
+        ],
+    );
     let mut promises = Promises::default();
     world.settle("applied");
     for next in moves {
@@ -261,14 +377,28 @@ fn story(moves: &[Move], reach: &mut Reach) {
 fn promises_hold() {
     // PROPTEST_CASES asks for more.
     let usual = ProptestConfig::default();
-    let config = ProptestConfig { cases: usual.cases.max(400), failure_persistence: None, ..usual };
+    let config = ProptestConfig {
+        cases: usual.cases.max(400),
+        failure_persistence: None,
+        ..usual
+    };
     let reach = std::cell::RefCell::new(Reach::default());
     let outcome = TestRunner::new(config).run(&prop::collection::vec(moves(), 1..80), |moves| {
         story(&moves, &mut reach.borrow_mut());
         Ok(())
     });
     outcome.unwrap_or_else(|error| panic!("{error}"));
-    let Reach { accepted, arbitrated, failed, complete, lost, gone } = reach.into_inner();
+    let Reach {
+        accepted,
+        arbitrated,
+        failed,
+        complete,
+        lost,
+        gone,
+    } = reach.into_inner();
     let reached = [accepted, arbitrated, failed, complete, lost, gone];
-    assert!(reached.iter().all(|count| *count > 0), "accepted, arbitrated, failed, complete, lost, gone: {reached:?}");
+    assert!(
+        reached.iter().all(|count| *count > 0),
+        "accepted, arbitrated, failed, complete, lost, gone: {reached:?}"
+    );
 }

@@ -46,7 +46,11 @@ fn happy_path() {
     world.settle("compared");
     world.publisher_writes();
     world.settle("published");
-    world.observed.settlements = vec![SettlementFact { sequence: 1, is_final: false, pays: paid([(0, 0), (0, 1)]) }];
+    world.observed.settlements = vec![SettlementFact {
+        sequence: 1,
+        is_final: false,
+        pays: paid([(0, 0), (0, 1)]),
+    }];
     world.settle("sealed");
     world.observed.settlements[0].is_final = true;
     world.settle("final");
@@ -64,7 +68,10 @@ fn paid(attempts: impl IntoIterator<Item = (u32, u16)>) -> BTreeMap<(u32, u16), 
 
 #[test]
 fn no_offers() {
-    let mut world = split(World::new(JOB, vec![offer("a", 1, 1_300_000), offer("b", 1, 1_400_000)]), 1);
+    let mut world = split(
+        World::new(JOB, vec![offer("a", 1, 1_300_000), offer("b", 1, 1_400_000)]),
+        1,
+    );
     world.observed.offers[0].price = spillway_core::money::UnitPrice(1_100_000);
     world.settle("the price falls");
     insta::assert_snapshot!(world.story);
@@ -72,8 +79,13 @@ fn no_offers() {
 
 #[test]
 fn over_budget() {
-    let job = JOB.replace("'5.00'", "'0.40'").replace("parallelism: 2", "parallelism: 8");
-    let world = split(World::new(&job, vec![offer("a", 8, 900_000), offer("b", 8, 1_000_000)]), 3);
+    let job = JOB
+        .replace("'5.00'", "'0.40'")
+        .replace("parallelism: 2", "parallelism: 8");
+    let world = split(
+        World::new(&job, vec![offer("a", 8, 900_000), offer("b", 8, 1_000_000)]),
+        3,
+    );
     insta::assert_snapshot!(world.story);
 }
 
@@ -95,7 +107,11 @@ fn forged_pod_with_our_name() {
     world.settle("split, the first name is taken");
     world.pass_time(2);
     world.settle("after the wait");
-    assert_eq!(world.observed.pods["embed-0-0"], forged_pod(), "a stranger's pod is left alone");
+    assert_eq!(
+        world.observed.pods["embed-0-0"],
+        forged_pod(),
+        "a stranger's pod is left alone"
+    );
     assert!(world.observed.assignments.is_empty());
     insta::assert_snapshot!(world.story);
 }
@@ -161,7 +177,10 @@ fn two_results_differ_and_a_third_decides() {
     let mut world = split(two_providers(), 1);
     turn(&mut world, "work");
     turn(&mut world, "check");
-    let mismatch = Compared::Mismatch { custom_id: "r1".to_owned(), message: "differs".to_owned() };
+    let mismatch = Compared::Mismatch {
+        custom_id: "r1".to_owned(),
+        message: "differs".to_owned(),
+    };
     // The check's own turn had the store answer that both agree: start over with another answer.
     let mut world = split(two_providers(), 1);
     turn(&mut world, "work");
@@ -186,7 +205,10 @@ fn two_results_differ_and_a_third_decides() {
 #[test]
 fn an_invalid_receipt_is_computed_anew() {
     let mut world = split(two_providers(), 1);
-    let forged = Examined::Invalid { reason: "InvalidReceipt".to_owned(), message: "signature: another key".to_owned() };
+    let forged = Examined::Invalid {
+        reason: "InvalidReceipt".to_owned(),
+        message: "signature: another key".to_owned(),
+    };
     world.observed.examined.insert((0, 0), forged);
     turn(&mut world, "work");
     let first = world.attempt(0, 0).unwrap();
@@ -204,8 +226,14 @@ fn the_same_owner_under_two_names_checks_nothing() {
     turn(&mut world, "work");
     assert_eq!(world.attempts().len(), 1);
     let conditions = &world.observed.job.status.as_ref().unwrap().conditions;
-    let placeable = conditions.iter().find(|condition| condition.type_ == "Placeable").unwrap();
-    assert_eq!((placeable.status.as_str(), placeable.reason.as_str()), ("False", "NoOfferFits"));
+    let placeable = conditions
+        .iter()
+        .find(|condition| condition.type_ == "Placeable")
+        .unwrap();
+    assert_eq!(
+        (placeable.status.as_str(), placeable.reason.as_str()),
+        ("False", "NoOfferFits")
+    );
 }
 
 #[test]
@@ -251,8 +279,14 @@ fn a_full_market_queues_without_pods() {
     let mut world = split(World::new(JOB, vec![offer("a", 1, 900_000)]), 2);
     assert_eq!(world.attempts().len(), 1, "one GPU, one pod");
     let conditions = &world.observed.job.status.as_ref().unwrap().conditions;
-    let placeable = conditions.iter().find(|condition| condition.type_ == "Placeable").unwrap();
-    assert_eq!((placeable.status.as_str(), placeable.reason.as_str()), ("True", "Queued"));
+    let placeable = conditions
+        .iter()
+        .find(|condition| condition.type_ == "Placeable")
+        .unwrap();
+    assert_eq!(
+        (placeable.status.as_str(), placeable.reason.as_str()),
+        ("True", "Queued")
+    );
     world.pass_time(120);
     world.settle("still unbound");
     assert_eq!(world.attempt(0, 0).unwrap().state, AttemptState::Expected);
@@ -275,7 +309,11 @@ fn deletion_at_every_stage_leaves_nothing() {
             .map(|(shard, attempt)| (shard, attempt.number))
             .collect();
         assert_eq!(world.is_gone(), owed.is_empty(), "stage {stage}\n{}", world.story);
-        world.observed.settlements = vec![SettlementFact { sequence: 1, is_final: false, pays: paid(owed) }];
+        world.observed.settlements = vec![SettlementFact {
+            sequence: 1,
+            is_final: false,
+            pays: paid(owed),
+        }];
         world.settle("sealed");
         assert!(world.is_gone(), "stage {stage}\n{}", world.story);
         assert!(world.observed.pods.is_empty() && world.observed.assignments.is_empty());
@@ -300,7 +338,10 @@ fn restart_at_every_stage_ends_the_same() {
                 part(&mut world, next);
                 world.settle("goes on");
             }
-            assert_eq!(world.observed.job.status, clean.observed.job.status, "stage {stage}, {steps} writes");
+            assert_eq!(
+                world.observed.job.status, clean.observed.job.status,
+                "stage {stage}, {steps} writes"
+            );
         }
     }
 }
@@ -315,7 +356,7 @@ pub(super) fn play(world: &mut World, stages: usize) {
 
 fn part(world: &mut World, stage: usize) {
     match stage {
-        0 => {},
+        0 => {}
         1 => world.splitter_writes(1),
         2 | 7 => world.schedule(),
         3 | 8 => world.agents_say(AssignmentState::Running),

@@ -15,8 +15,15 @@ use crate::job::observed::SettlementFact;
 /// Work and check are accepted; a batch pays both, between leaves of other jobs.
 fn sealed(world: &World) -> Sealed {
     let job = &world.observed.job;
-    let own: Vec<Leaf> = world.attempts().iter().map(|(shard, attempt)| leaf_of(job, *shard, attempt).unwrap()).collect();
-    let foreign = (1..6).map(|byte| Leaf { job: B256::repeat_byte(byte * 40), ..own[0].clone() });
+    let own: Vec<Leaf> = world
+        .attempts()
+        .iter()
+        .map(|(shard, attempt)| leaf_of(job, *shard, attempt).unwrap())
+        .collect();
+    let foreign = (1..6).map(|byte| Leaf {
+        job: B256::repeat_byte(byte * 40),
+        ..own[0].clone()
+    });
     let leaves = foreign.chain(own.iter().cloned()).collect();
     seal(1, Address::repeat_byte(0xcc), 1, B256::ZERO, leaves).unwrap()
 }
@@ -24,14 +31,29 @@ fn sealed(world: &World) -> Sealed {
 fn fact(world: &World, sealed: &Sealed) -> SettlementFact {
     let own = spillway_core::order::job_id(world.observed.uid());
     let hashes: Vec<B256> = sealed.leaves.iter().map(Leaf::hash).collect();
-    let proofs = sealed.leaves.iter().zip(merkle::proofs(&hashes)).filter(|(leaf, _)| leaf.job == own);
-    let pays: BTreeMap<_, _> = proofs.map(|(leaf, proof)| ((leaf.shard, leaf.attempt), proof)).collect();
-    SettlementFact { sequence: 1, is_final: false, pays }
+    let proofs = sealed
+        .leaves
+        .iter()
+        .zip(merkle::proofs(&hashes))
+        .filter(|(leaf, _)| leaf.job == own);
+    let pays: BTreeMap<_, _> = proofs
+        .map(|(leaf, proof)| ((leaf.shard, leaf.attempt), proof))
+        .collect();
+    SettlementFact {
+        sequence: 1,
+        is_final: false,
+        pays,
+    }
 }
 
 fn proves(world: &World, root: B256, shard: u32, attempt: &AttemptStatus) -> bool {
     let leaf = leaf_of(&world.observed.job, shard, attempt).unwrap().hash();
-    let proof: Vec<B256> = attempt.proof.iter().flatten().map(|step| hash("attempt.proof", step).unwrap()).collect();
+    let proof: Vec<B256> = attempt
+        .proof
+        .iter()
+        .flatten()
+        .map(|step| hash("attempt.proof", step).unwrap())
+        .collect();
     merkle::verify(root, leaf, &proof)
 }
 
@@ -47,8 +69,14 @@ fn the_proof_of_a_paid_attempt_verifies_against_the_root() {
     for (shard, attempt) in &attempts {
         assert_eq!(attempt.settlement, Some(1));
         assert!(proves(&world, sealed.header.jobsRoot, *shard, attempt), "{attempt:?}");
-        let dearer = AttemptStatus { amount_micro: attempt.amount_micro.map(|amount| amount + 1), ..attempt.clone() };
-        assert!(!proves(&world, sealed.header.jobsRoot, *shard, &dearer), "another amount is another leaf");
+        let dearer = AttemptStatus {
+            amount_micro: attempt.amount_micro.map(|amount| amount + 1),
+            ..attempt.clone()
+        };
+        assert!(
+            !proves(&world, sealed.header.jobsRoot, *shard, &dearer),
+            "another amount is another leaf"
+        );
     }
 }
 
@@ -57,7 +85,11 @@ fn the_billed_time_is_fixed_with_the_amount() {
     let mut world = two_providers();
     play(&mut world, 12);
     for (_, attempt) in world.attempts() {
-        assert_eq!(attempt.billed_millis, Some(60_000), "meter, wall time and bound allow all of it");
+        assert_eq!(
+            attempt.billed_millis,
+            Some(60_000),
+            "meter, wall time and bound allow all of it"
+        );
         let price = spillway_core::money::UnitPrice(attempt.unit_price_micro.unwrap());
         assert_eq!(attempt.amount_micro, Some(price.cost(60_000).0));
     }

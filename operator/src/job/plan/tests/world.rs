@@ -10,8 +10,8 @@ use spillway_core::memory::Bytes;
 use spillway_core::money::UnitPrice;
 use spillway_core::shard::{PublishedReport, ShardEntry, ShardManifest, digest};
 use spillway_crds::{
-    AssignmentState, AttemptState, AttemptStatus, InferenceJob, Receipt, SpendPolicy, Time, Usage, WorkAssignmentStatus,
-    names,
+    AssignmentState, AttemptState, AttemptStatus, InferenceJob, Receipt, SpendPolicy, Time, Usage,
+    WorkAssignmentStatus, names,
 };
 
 use crate::dispatch::phase_of;
@@ -78,11 +78,20 @@ impl World {
     pub(super) fn new(job: &str, offers: Vec<Offer>) -> Self {
         let provider = |offer: &Offer| {
             let payout_address = format!("0x{}", hex::encode(format!("{:-<20}", offer.provider)));
-            (offer.provider.clone(), ProviderFact { payout_address, offer_revision: 1, silent: false })
+            (
+                offer.provider.clone(),
+                ProviderFact {
+                    payout_address,
+                    offer_revision: 1,
+                    silent: false,
+                },
+            )
         };
         let observed = Observed {
             job: parse::<InferenceJob>(&format!("apiVersion: spillway.dev/v1alpha1\nkind: InferenceJob{job}")),
-            policies: vec![parse::<SpendPolicy>(&format!("apiVersion: spillway.dev/v1alpha1\nkind: SpendPolicy{POLICY}"))],
+            policies: vec![parse::<SpendPolicy>(&format!(
+                "apiVersion: spillway.dev/v1alpha1\nkind: SpendPolicy{POLICY}"
+            ))],
             spent_today: BTreeMap::new(),
             providers: offers.iter().map(provider).collect(),
             offers,
@@ -97,7 +106,14 @@ impl World {
             settlements: Vec::new(),
         };
         let now = "2026-01-01T00:00:00Z".parse().unwrap();
-        Self { observed, now, recorded: BTreeSet::new(), stored: BTreeSet::new(), story: String::new(), pods_made: 0 }
+        Self {
+            observed,
+            now,
+            recorded: BTreeSet::new(),
+            stored: BTreeSet::new(),
+            story: String::new(),
+            pods_made: 0,
+        }
     }
 
     pub(super) fn pass_time(&mut self, seconds: i64) {
@@ -110,7 +126,10 @@ impl World {
 
     /// Plans and applies until nothing is left to do; the story tells each pass under `title`.
     pub(super) fn settle(&mut self, title: &str) {
-        let seconds = self.now.duration_since("2026-01-01T00:00:00Z".parse().unwrap()).as_secs();
+        let seconds = self
+            .now
+            .duration_since("2026-01-01T00:00:00Z".parse().unwrap())
+            .as_secs();
         writeln!(self.story, "== {seconds} s: {title}").unwrap();
         for _ in 0..20 {
             let plan = self.plan();
@@ -134,9 +153,22 @@ impl World {
     fn tell_state(&mut self, plan: &JobPlan) {
         let status = &plan.status;
         let story = &mut self.story;
-        writeln!(story, "  phase {}, total {}, reserved {}, look again in {} s", status.phase, status.cost.total, status.cost.reserved_micro, plan.requeue_after.as_secs()).unwrap();
+        writeln!(
+            story,
+            "  phase {}, total {}, reserved {}, look again in {} s",
+            status.phase,
+            status.cost.total,
+            status.cost.reserved_micro,
+            plan.requeue_after.as_secs()
+        )
+        .unwrap();
         for condition in &status.conditions {
-            writeln!(story, "  {}={} {}: {}", condition.type_, condition.status, condition.reason, condition.message).unwrap();
+            writeln!(
+                story,
+                "  {}={} {}: {}",
+                condition.type_, condition.status, condition.reason, condition.message
+            )
+            .unwrap();
         }
         for shard in &status.shards {
             writeln!(story, "  shard {} {:?}", shard.index, shard.state).unwrap();
@@ -166,10 +198,17 @@ impl World {
         let job = observed.job.clone();
         let status = job.status.clone().unwrap_or_default();
         let attempt = |shard: u32, number: u16| {
-            status.shards[shard as usize].attempts.iter().find(|attempt| attempt.number == number).unwrap().clone()
+            status.shards[shard as usize]
+                .attempts
+                .iter()
+                .find(|attempt| attempt.number == number)
+                .unwrap()
+                .clone()
         };
         match action {
-            Action::AddFinalizer => observed.job.metadata.finalizers = Some(vec![super::super::JOB_FINALIZER.to_owned()]),
+            Action::AddFinalizer => {
+                observed.job.metadata.finalizers = Some(vec![super::super::JOB_FINALIZER.to_owned()])
+            }
             Action::RemoveFinalizer => observed.job.metadata.finalizers = None,
             Action::SplitInline => observed.manifest = Knowledge::Known(Some(Ok(manifest(1)))),
             Action::CreateSplitter => observed.splitter.pod = Some(runner_pod("Pending")),
@@ -179,7 +218,7 @@ impl World {
             Action::DeletePublisher => observed.publisher.pod = None,
             Action::StoreCandidates(record) => {
                 self.stored.insert((record.shard, record.attempt));
-            },
+            }
             Action::CreatePod { shard, attempt } => {
                 let name = names::attempt_pod("embed", *shard, *attempt);
                 self.pods_made += 1;
@@ -192,12 +231,15 @@ impl World {
                     deleting: false,
                     phase: "Pending".to_owned(),
                 });
-            },
+            }
             Action::DeletePod { name, uid, .. } => observed.pods.retain(|other, pod| other != name || pod.uid != *uid),
             Action::MirrorPod { shard, attempt, state } => {
-                let pod = observed.pods.get_mut(&names::attempt_pod("embed", *shard, *attempt)).unwrap();
+                let pod = observed
+                    .pods
+                    .get_mut(&names::attempt_pod("embed", *shard, *attempt))
+                    .unwrap();
                 pod.phase = phase_of(*state).unwrap().to_owned();
-            },
+            }
             Action::CreateAssignment { shard, attempt: number } => {
                 let attempt = attempt(*shard, *number);
                 let provider = attempt.provider.clone().unwrap();
@@ -211,21 +253,30 @@ impl World {
                     not_after: Time(Timestamp::from_second(expiry).unwrap()),
                     deleting: false,
                 });
-            },
+            }
             Action::DeleteAssignment { uid, .. } => {
-                let found = observed.assignments.values_mut().filter(|assignment| assignment.uid == *uid);
+                let found = observed
+                    .assignments
+                    .values_mut()
+                    .filter(|assignment| assignment.uid == *uid);
                 found.for_each(|assignment| assignment.deleting = true);
-            },
-            Action::ReleaseAssignment { uid, .. } => observed.assignments.retain(|_, assignment| assignment.uid != *uid),
-            Action::RecordVerdict { shard, attempt, accepted } => {
+            }
+            Action::ReleaseAssignment { uid, .. } => {
+                observed.assignments.retain(|_, assignment| assignment.uid != *uid)
+            }
+            Action::RecordVerdict {
+                shard,
+                attempt,
+                accepted,
+            } => {
                 self.recorded.insert((*shard, *attempt, *accepted));
-            },
+            }
             Action::DeleteStored => {
                 observed.manifest = Knowledge::Known(None);
                 observed.published = Knowledge::Known(None);
                 self.stored.clear();
-            },
-            Action::Event { .. } => {},
+            }
+            Action::Event { .. } => {}
         }
     }
 
@@ -242,7 +293,10 @@ impl World {
         let mut held = BTreeMap::<String, u32>::new();
         for ((shard, number), assignment) in &self.observed.assignments {
             let state = assignment.status.state;
-            let holds = matches!(state, AssignmentState::Pending | AssignmentState::Accepted | AssignmentState::Running);
+            let holds = matches!(
+                state,
+                AssignmentState::Pending | AssignmentState::Accepted | AssignmentState::Running
+            );
             let node = self.attempt(*shard, *number).and_then(|attempt| attempt.node);
             if let Some(node) = node.filter(|_| holds) {
                 *held.entry(node).or_default() += self.observed.job.spec.resources.gpus;
@@ -253,11 +307,16 @@ impl World {
 
     pub(super) fn attempts(&self) -> Vec<(u32, AttemptStatus)> {
         let shards = self.observed.job.status.iter().flat_map(|status| &status.shards);
-        shards.flat_map(|shard| shard.attempts.iter().map(|attempt| (shard.index, attempt.clone()))).collect()
+        shards
+            .flat_map(|shard| shard.attempts.iter().map(|attempt| (shard.index, attempt.clone())))
+            .collect()
     }
 
     pub(super) fn attempt(&self, shard: u32, number: u16) -> Option<AttemptStatus> {
-        self.attempts().into_iter().find(|(index, attempt)| *index == shard && attempt.number == number).map(|found| found.1)
+        self.attempts()
+            .into_iter()
+            .find(|(index, attempt)| *index == shard && attempt.number == number)
+            .map(|found| found.1)
     }
 
     // The other parts.
@@ -270,17 +329,29 @@ impl World {
     }
 
     pub(super) fn bind(&mut self, shard: u32, attempt: u16, node: &str) {
-        let pod = self.observed.pods.get_mut(&names::attempt_pod("embed", shard, attempt)).unwrap();
+        let pod = self
+            .observed
+            .pods
+            .get_mut(&names::attempt_pod("embed", shard, attempt))
+            .unwrap();
         pod.node = Some(node.to_owned());
     }
 
     /// Binds every waiting pod to its best candidate with a free GPU, as kube-scheduler would.
     pub(super) fn schedule(&mut self) {
-        let mut free: BTreeMap<String, u32> = self.observed.offers.iter().map(|offer| (offer.node.clone(), offer.gpus_free)).collect();
+        let mut free: BTreeMap<String, u32> = self
+            .observed
+            .offers
+            .iter()
+            .map(|offer| (offer.node.clone(), offer.gpus_free))
+            .collect();
         for (shard, attempt) in self.attempts() {
             let name = names::attempt_pod("embed", shard, attempt.number);
             let waits = self.observed.pods.get(&name).is_some_and(|pod| pod.node.is_none());
-            let place = attempt.candidates.iter().find(|node| free.get(*node).is_some_and(|free| *free > 0));
+            let place = attempt
+                .candidates
+                .iter()
+                .find(|node| free.get(*node).is_some_and(|free| *free > 0));
             if let (true, AttemptState::Expected, Some(node)) = (waits, attempt.state, place) {
                 *free.get_mut(node).unwrap() -= 1;
                 self.bind(shard, attempt.number, node);
@@ -300,7 +371,10 @@ impl World {
     /// Every agent moves all of its assignments to `state`; those being deleted are answered `Gone`.
     pub(super) fn agents_say(&mut self, state: AssignmentState) {
         for ((shard, attempt), assignment) in self.observed.assignments.clone() {
-            let ended = matches!(assignment.status.state, AssignmentState::Completed | AssignmentState::Failed);
+            let ended = matches!(
+                assignment.status.state,
+                AssignmentState::Completed | AssignmentState::Failed
+            );
             if assignment.deleting {
                 self.agent_says(shard, attempt, AssignmentState::Gone);
             } else if !ended {
@@ -316,7 +390,9 @@ impl World {
             self.observed.examined.entry(key).or_insert(valid());
         }
         for key in questions.compare {
-            self.observed.compared.entry(key).or_insert(Compared::Accepted { method: "ExactDigest".to_owned() });
+            self.observed.compared.entry(key).or_insert(Compared::Accepted {
+                method: "ExactDigest".to_owned(),
+            });
         }
     }
 
@@ -334,7 +410,10 @@ impl World {
 }
 
 pub(super) fn valid() -> Examined {
-    Examined::Valid { gpu_millis: 60_000, usage: Usage::default() }
+    Examined::Valid {
+        gpu_millis: 60_000,
+        usage: Usage::default(),
+    }
 }
 
 pub(super) fn runner_pod(phase: &str) -> RunnerPod {
@@ -349,12 +428,21 @@ pub(super) fn runner_pod(phase: &str) -> RunnerPod {
 }
 
 fn manifest(shards: u32) -> ShardManifest {
-    let entry = |index| ShardEntry { index, bytes: 10, requests: 25, digest: digest(b"input") };
+    let entry = |index| ShardEntry {
+        index,
+        bytes: 10,
+        requests: 25,
+        digest: digest(b"input"),
+    };
     ShardManifest::new((0..shards).map(entry).collect())
 }
 
 fn report() -> PublishedReport {
-    PublishedReport { uri: "s3://out/reviews/results.jsonl".to_owned(), digest: digest(b"all"), lines: 50 }
+    PublishedReport {
+        uri: "s3://out/reviews/results.jsonl".to_owned(),
+        digest: digest(b"all"),
+        lines: 50,
+    }
 }
 
 fn receipt() -> Receipt {
@@ -381,10 +469,19 @@ fn describe(attempt: &AttemptStatus) -> String {
         }
     };
     add("on", attempt.provider.clone());
-    add("candidates", Some(attempt.candidates.join(" ")).filter(|nodes| !nodes.is_empty()));
+    add(
+        "candidates",
+        Some(attempt.candidates.join(" ")).filter(|nodes| !nodes.is_empty()),
+    );
     add("bound", Some(attempt.upper_bound_micro.to_string()));
     add("because", attempt.decision.clone());
-    add("verdict", attempt.verdict.as_ref().map(|verdict| format!("{} {}", verdict.accepted, verdict.method)));
+    add(
+        "verdict",
+        attempt
+            .verdict
+            .as_ref()
+            .map(|verdict| format!("{} {}", verdict.accepted, verdict.method)),
+    );
     add("amount", attempt.amount_micro.map(|amount| amount.to_string()));
     add("settlement", attempt.settlement.map(|sequence| sequence.to_string()));
     add("reason", attempt.reason.clone());
