@@ -134,6 +134,7 @@ fn compare(world: &mut World, agree: bool) {
     }
 }
 
+#[allow(clippy::too_many_lines, reason = "one arm per move")]
 fn make(world: &mut World, next: &Move) {
     match next {
         Move::Everyone { state, agree } => everyone(world, *state, *agree),

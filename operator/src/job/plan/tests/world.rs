@@ -193,6 +193,7 @@ impl World {
         self.refresh_offers();
     }
 
+    #[allow(clippy::too_many_lines, reason = "one arm per action")]
     fn execute(&mut self, action: &Action) {
         let observed = &mut self.observed;
         let job = observed.job.clone();
