@@ -1,4 +1,4 @@
-//! The identities of the hub's chart, with exactly the rights that the chart gives them.
+//! The identities and admission policies of the hub's chart, exactly as the chart renders them.
 
 use anyhow::{Context, ensure};
 use k8s_openapi::api::core::v1::Namespace;
@@ -13,12 +13,14 @@ use crate::ControlPlane;
 /// What `charts/check.sh` holds the chart against.
 const RENDERED: &str = include_str!("../../../charts/golden/spillway.yaml");
 /// Kinds that say who may do what, in the order in which they are applied.
-const KINDS: [&str; 5] = [
+const KINDS: [&str; 7] = [
     "ServiceAccount",
     "ClusterRole",
     "ClusterRoleBinding",
     "Role",
     "RoleBinding",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
 ];
 
 impl ControlPlane {
@@ -27,6 +29,16 @@ impl ControlPlane {
     /// # Errors
     /// When the chart has no such account, or the API server refuses.
     pub async fn chart_client(&self, name: &str) -> anyhow::Result<Client> {
+        self.apply_chart_objects(name).await?;
+        self.client_with_token(&self.service_account_token(SYSTEM_NAMESPACE, name).await?)
+            .await
+    }
+
+    /// Applies what the chart names `name`: an identity with its rights, or an admission policy.
+    ///
+    /// # Errors
+    /// When the chart renders nothing of that name, or the API server refuses.
+    pub async fn apply_chart_objects(&self, name: &str) -> anyhow::Result<()> {
         let admin = self.client().await?;
         apply_namespace(&admin).await?;
         let objects = objects_named(name)?;
@@ -34,8 +46,7 @@ impl ControlPlane {
         for object in &objects {
             apply(&admin, object).await?;
         }
-        self.client_with_token(&self.service_account_token(SYSTEM_NAMESPACE, name).await?)
-            .await
+        Ok(())
     }
 }
 

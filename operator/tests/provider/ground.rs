@@ -29,6 +29,7 @@ impl Hub {
     pub(crate) async fn start() -> Self {
         let plane = ControlPlane::start().await.unwrap();
         let operator = plane.chart_client("spillway-operator").await.unwrap();
+        plane.apply_chart_objects("spillway-agent-tokens").await.unwrap();
         let mut tasks = JoinSet::new();
         tasks.spawn(spillway_operator::provider::run(operator, CancellationToken::new()));
         let admin = plane.client().await.unwrap();
@@ -145,17 +146,28 @@ impl Hub {
 
 /// A token of `account` in the provider's namespace, bound to `secret`.
 pub(crate) async fn mint(client: &Client, provider: &str, account: &str, secret: &str) -> kube::Result<String> {
+    mint_for(client, provider, account, Some(secret), 3600).await
+}
+
+/// A token of `account` that lives `seconds`, bound to a Secret or to nothing.
+pub(crate) async fn mint_for(
+    client: &Client,
+    provider: &str,
+    account: &str,
+    secret: Option<&str>,
+    seconds: i64,
+) -> kube::Result<String> {
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &names::provider_namespace(provider));
-    let bound = BoundObjectReference {
+    let bound = secret.map(|secret| BoundObjectReference {
         api_version: Some("v1".to_owned()),
         kind: Some("Secret".to_owned()),
         name: Some(secret.to_owned()),
         uid: None,
-    };
+    });
     let request = TokenRequest {
         spec: Some(TokenRequestSpec {
-            bound_object_ref: Some(bound),
-            expiration_seconds: Some(3600),
+            bound_object_ref: bound,
+            expiration_seconds: Some(seconds),
             audiences: None,
         }),
         ..TokenRequest::default()

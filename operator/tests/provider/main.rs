@@ -18,7 +18,7 @@ use serde_json::json;
 use spillway_crds::{AssignmentState, ProviderInventory, WorkAssignment, names};
 use spillway_e2e_control_plane::eventually;
 
-use ground::{Hub, LIMIT, SIGNER, mint};
+use ground::{Hub, LIMIT, SIGNER, mint, mint_for};
 use rights::{code, rights};
 
 const OTHER_SIGNER: &str = "0x3333333333333333333333333333333333333333";
@@ -95,6 +95,27 @@ async fn tokens_reach_what_is_theirs_and_nothing_else() {
         }
     }
     real_requests_agree(&hub, &join, &agent_a).await;
+}
+
+/// What RBAC cannot say: the token that an agent mints ends with the Secret `agent`.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_mints_no_token_that_outlives_its_secret() {
+    let hub = Hub::start().await;
+    hub.register("a").await;
+    let join = hub.join_client("a").await;
+    let refused = async |secret, seconds| match mint_for(&join, "a", "agent", secret, seconds).await {
+        Err(kube::Error::Api(status)) => Some(status.message),
+        _ => None,
+    };
+    // A policy takes a moment to be in force.
+    eventually("the policy", LIMIT, || refused(None, 3600)).await.unwrap();
+    for secret in [None, Some("join")] {
+        let message = refused(secret, 3600).await.unwrap();
+        assert!(message.contains("must be bound to the Secret `agent`"), "{message}");
+    }
+    let message = refused(Some("agent"), 8 * 86_400).await.unwrap();
+    assert!(message.contains("7 days at most"), "{message}");
+    assert_eq!(refused(Some("agent"), 7 * 86_400).await, None);
 }
 
 async fn real_requests_agree(hub: &Hub, join: &kube::Client, agent: &ground::Agent) {
