@@ -17,12 +17,13 @@ use object_store::signer::Signer;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use spillway_crds::{InferenceJob, InferenceJobStatus, Settlement, SpendPolicy};
+use spillway_crds::{GpuProvider, InferenceJob, InferenceJobStatus, Settlement, SpendPolicy};
 use spillway_e2e_control_plane::{ControlPlane, eventually};
 use spillway_operator::accrual::{Accrual, BatchLimits, Plan, SealedAttempts};
 use spillway_operator::dispatch::{ChainPlace, KeyError, OrderKey, forged};
+use spillway_operator::keys;
 use spillway_operator::store::HubStore;
-use spillway_operator::verification::record_accepted;
+use spillway_operator::verification::{keep_reputation, record_accepted};
 use tokio_util::sync::CancellationToken;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -269,4 +270,28 @@ async fn a_forged_pod_gets_one_event_and_nothing_else() {
         orphan.resource_version(),
         "left alone"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verdicts_become_reputation_with_the_rights_of_the_chart() {
+    let plane = ControlPlane::start().await.unwrap();
+    let providers: Api<GpuProvider> = Api::all(plane.client().await.unwrap());
+    let spec = json!({"class": "Private", "region": "eu", "payoutAddress": format!("0x{}", "1".repeat(40))});
+    let provider = GpuProvider::new("a", serde_json::from_value(spec).unwrap());
+    providers.create(&PostParams::default(), &provider).await.unwrap();
+    let store = store();
+    for shard in 0..3 {
+        let key = keys::verdict("a", shard > 0, "uid", shard, 0);
+        store.put(&key, "{}").await.unwrap();
+    }
+    let operator = plane.chart_client("spillway-operator").await.unwrap();
+    let counting = tokio::spawn(keep_reputation(operator, store, CancellationToken::new()));
+    let counts = eventually("the counts", Duration::from_secs(20), async || {
+        let status = providers.get("a").await.ok()?.status?;
+        (status.reputation.accepted > 0).then_some(status.reputation)
+    })
+    .await
+    .unwrap();
+    assert_eq!((counts.accepted, counts.rejected), (2, 1));
+    counting.abort();
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use object_store::ObjectStoreExt;
 use reqwest::Client;
 use spillway_core::shard::{ShardManifest, SplitPlan, split};
@@ -27,7 +27,11 @@ pub async fn run(plan_file: &Path) -> anyhow::Result<ShardManifest> {
 
 async fn read_input(uri: &str) -> anyhow::Result<bytes::Bytes> {
     let (store, key) = store::open(uri)?;
-    let object = store.get(&key).await.with_context(|| format!("read input.uri {uri}"))?;
+    let object = match store.get(&key).await {
+        Err(object_store::Error::NotFound { .. }) => bail!("input.uri {uri} does not exist"),
+        // Its own words hold those of its causes already.
+        other => other.map_err(|error| anyhow!("input.uri {uri} cannot be read: {error}"))?,
+    };
     let size = object.meta.size;
     ensure!(
         size <= INPUT_LIMIT,

@@ -10,7 +10,7 @@ use kube::{Api, ResourceExt};
 use spillway_core::knowledge::Knowledge;
 use spillway_core::market::Offer;
 use spillway_core::money::MicroUsd;
-use spillway_core::shard::{PublishedReport, ShardManifest};
+use spillway_core::shard::{PublishedReport, ShardManifest, WorkReport};
 use spillway_crds::market::{gpus_held, gpus_in_use, offers_of};
 use spillway_crds::{
     AttemptStatus, GpuProvider, InferenceJob, SettlementState, ShardState, ShardStatus, WorkAssignment, job_condition,
@@ -273,11 +273,20 @@ fn runner_pods(context: &Context, job: &InferenceJob, name: fn(&str) -> String) 
             message: pod
                 .termination()
                 .and_then(|ended| ended.message.clone())
-                .filter(|message| !message.is_empty()),
+                .filter(|message| !message.is_empty())
+                .map(readable),
             finished_at: pod.termination().and_then(|ended| ended.finished_at.clone()),
             ours: is_controlled_by(&pod.metadata, uid(job)),
             deleting: pod.metadata.deletion_timestamp.is_some(),
         }),
+    }
+}
+
+/// What the runner's report says, or the text as it is: whoever owns the pod may write anything there.
+fn readable(termination: String) -> String {
+    match serde_json::from_str(&termination) {
+        Ok(WorkReport::Failed { message }) => message,
+        _ => termination,
     }
 }
 
@@ -399,4 +408,16 @@ async fn settlements(context: &Context, job: &InferenceJob) -> Result<Vec<Settle
     }
     facts.sort_by_key(|fact| fact.sequence);
     Ok(facts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::readable;
+
+    #[test]
+    fn a_report_is_told_in_its_own_words() {
+        let report = r#"{"outcome":"failed","message":"line 2 of the input is not a request"}"#;
+        assert_eq!(readable(report.to_owned()), "line 2 of the input is not a request");
+        assert_eq!(readable("killed".to_owned()), "killed");
+    }
 }
