@@ -13,7 +13,7 @@ export PATH := $(CARGO_TARGET_DIR)/x86_64-unknown-linux-musl/debug:$(KUBERNETES)
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
 
-tools: ## Install or build what the host lacks (first time: 15-25 minutes on 2 cores)
+tools: ## Install or build what the host lacks; the first time builds Kubernetes
 	e2e/tools/install.sh
 	e2e/tools/kubernetes.sh
 
