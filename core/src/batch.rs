@@ -4,6 +4,7 @@
 
 mod document;
 mod ledger;
+pub mod select;
 #[cfg(test)]
 mod tests;
 
@@ -225,7 +226,7 @@ fn total(leaves: &[Leaf]) -> Result<u128, SealError> {
         .ok_or(SealError::TotalTooLarge)
 }
 
-fn jobs_root(sorted: &[Leaf]) -> Result<B256, SealError> {
+pub(crate) fn jobs_root(sorted: &[Leaf]) -> Result<B256, SealError> {
     let hashes: Vec<B256> = sorted.iter().map(Leaf::hash).collect();
     merkle::root(&hashes).ok_or(SealError::Empty)
 }

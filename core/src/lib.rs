@@ -13,6 +13,7 @@ pub mod merkle;
 pub mod money;
 pub mod order;
 pub mod receipt;
+pub mod reconcile;
 pub mod reputation;
 pub mod results;
 pub mod sealing;

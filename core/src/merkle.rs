@@ -54,7 +54,8 @@ fn parents(level: &[B256]) -> Vec<B256> {
         .collect()
 }
 
-fn parent(one: B256, other: B256) -> B256 {
+/// Hash of two nodes, whatever their order.
+pub fn parent(one: B256, other: B256) -> B256 {
     let (low, high) = if one <= other { (one, other) } else { (other, one) };
     keccak256([low, high].concat())
 }

@@ -8,10 +8,12 @@ use spillway_core::receipt::{self, parse_digest};
 use crate::{AttemptKind, AttemptStatus, InferenceJob, InferenceJobStatus, Receipt, SettlementSpec, SignedOrder};
 
 mod invoice;
+mod ledgers;
 #[cfg(test)]
 mod tests;
 
 pub use invoice::invoice_of;
+pub use ledgers::{accepted_receipts, id_of, sealed_batch};
 
 /// A field of an object that money needs is missing or malformed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

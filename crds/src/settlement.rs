@@ -82,6 +82,15 @@ pub struct SettlementStatus {
     pub message: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finalized_at: Option<Time>,
+    /// When the operator deleted the leaves document, its retention being over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leaves_deleted_at: Option<Time>,
+}
+
+/// Condition types of a Settlement.
+pub mod settlement_condition {
+    /// Chain, Settlement and accepted receipts agree. Written by the settlement process when they do not, or do again.
+    pub const RECONCILED: &str = "Reconciled";
 }
 
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]

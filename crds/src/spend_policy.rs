@@ -4,7 +4,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Condition;
+use crate::{Condition, Time};
 
 #[derive(CustomResource, JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
@@ -17,7 +17,9 @@ use crate::Condition;
     status = "SpendPolicyStatus",
     printcolumn = r#"{"name":"Payer","type":"string","jsonPath":".spec.payer"}"#,
     printcolumn = r#"{"name":"Per job","type":"string","jsonPath":".spec.limits.perJob"}"#,
-    printcolumn = r#"{"name":"Per day","type":"string","jsonPath":".spec.limits.perDay"}"#
+    printcolumn = r#"{"name":"Per day","type":"string","jsonPath":".spec.limits.perDay"}"#,
+    printcolumn = r#"{"name":"Payable","type":"string","jsonPath":".status.conditions[?(@.type=='Payable')].reason"}"#,
+    printcolumn = r#"{"name":"Deposit","type":"integer","jsonPath":".status.chain.depositMicro","priority":1}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct SpendPolicySpec {
@@ -59,4 +61,37 @@ pub struct SpendPolicyStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+    /// What the contract holds of the payer, written by the settlement process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chain: Option<PayerOnChain>,
+}
+
+/// Condition types of a SpendPolicy.
+pub mod spend_policy_condition {
+    /// The chain lets the payer pay what is owed: nothing waits for it. Written by the operator.
+    pub const PAYABLE: &str = "Payable";
+}
+
+/// A payer at one block of the chain. Amounts are micro-USD, times Unix seconds, all at most 2^63 - 1.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct PayerOnChain {
+    pub chain_id: u64,
+    pub contract: String,
+    pub payer: String,
+    pub deposit_micro: u64,
+    /// Asked back by the payer, who may take it once its delay is over.
+    #[serde(default)]
+    pub withdraw_requested_micro: u64,
+    /// The authorised order key; the zero address without one.
+    pub order_key: String,
+    pub cap_per_day_micro: u64,
+    /// Spent in the day (UTC) of the block.
+    pub spent_today_micro: u64,
+    pub order_key_expiry: u64,
+    pub block_number: u64,
+    pub block_hash: String,
+    pub block_time: u64,
+    /// When the settlement process last saw it so; written anew every minute.
+    pub observed_at: Time,
 }

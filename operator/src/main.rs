@@ -60,7 +60,8 @@ async fn lead(
         place,
         batch_limits(&settings)?,
         sealed.clone(),
-    );
+    )
+    .keeping_leaves_for(SignedDuration::try_from(settings.leaves_retention).context("LEAVES_RETENTION is too long")?);
     let job_settings = job::Settings {
         namespace: settings.namespace,
         runner_image: settings.runner_image,
@@ -83,5 +84,6 @@ fn batch_limits(settings: &Settings) -> anyhow::Result<BatchLimits> {
     Ok(BatchLimits {
         leaves: usize::from(settings.batch_leaves),
         oldest,
+        value: settings.batch_value.map_or(u128::MAX, |value| value.0.into()),
     })
 }

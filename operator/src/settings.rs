@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use alloy_primitives::Address;
 use clap::Parser;
+use spillway_core::money::MicroUsd;
 use spillway_crds::names;
 
 #[derive(Clone, Debug, Parser)]
@@ -33,7 +34,13 @@ pub struct Settings {
     /// A batch is sealed at this many paid attempts …
     #[arg(long, env = "BATCH_LEAVES", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub batch_leaves: u16,
+    /// … or when they are worth this many USD …
+    #[arg(long, env = "BATCH_VALUE")]
+    pub batch_value: Option<MicroUsd>,
     /// … or when the oldest has waited this long.
     #[arg(long, env = "BATCH_AGE", default_value = "10s", value_parser = spillway_core::duration::parse)]
     pub batch_age: Duration,
+    /// Leaves documents are deleted this long after their Settlement is final. Longer than anybody may dispute it.
+    #[arg(long, env = "LEAVES_RETENTION", default_value = "2160h", value_parser = spillway_core::duration::parse)]
+    pub leaves_retention: Duration,
 }

@@ -116,6 +116,22 @@ impl HubStore {
         found.bytes().await.map_err(|error| classify(key, error))
     }
 
+    /// Deletes one object; one that is gone already is no error.
+    ///
+    /// # Errors
+    /// `Unavailable`: it is not known whether it was deleted.
+    pub async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        match self
+            .objects
+            .delete(&self.path(key))
+            .await
+            .map_err(|error| classify(key, error))
+        {
+            Err(StoreError::NotFound { .. }) => Ok(()),
+            other => other,
+        }
+    }
+
     /// Counts the objects under a prefix.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use std::time::Duration;
 use alloy_primitives::Address;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Event, Pod, Secret, ServiceAccount};
-use kube::api::{Api, ListParams, PostParams};
+use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, Resource, ResourceExt};
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -17,19 +17,21 @@ use object_store::signer::Signer;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use spillway_crds::{GpuProvider, InferenceJob, InferenceJobStatus, Settlement, SpendPolicy};
+use spillway_crds::{GpuProvider, InferenceJob, InferenceJobStatus, Settlement, SpendPolicy, names};
 use spillway_e2e_control_plane::{ControlPlane, eventually};
 use spillway_operator::accrual::{Accrual, BatchLimits, Plan, SealedAttempts};
 use spillway_operator::dispatch::{ChainPlace, KeyError, OrderKey, forged};
 use spillway_operator::keys;
 use spillway_operator::store::HubStore;
 use spillway_operator::verification::{keep_reputation, record_accepted};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 const LIMIT: Duration = Duration::from_secs(60);
 const LIMITS: BatchLimits = BatchLimits {
     leaves: 2,
     oldest: SignedDuration::from_secs(3600),
+    value: u128::MAX,
 };
 const PAYER: &str = "0xbBbBBBBbbBBBbbbBbbBbbbbBBbBbbbbBbBbbBBbB";
 const PAYOUT: &str = "0xaAaAaAaaAaAaAaaAaAAAAAAAAaaaAaAaAaaAaaAa";
@@ -127,11 +129,65 @@ async fn job(client: &Client, namespace: &str, attempts: Value) -> InferenceJob 
 }
 
 /// As the job controller does.
-async fn mark(jobs: &Api<InferenceJob>, job: &mut InferenceJob) {
+async fn mark(jobs: &Api<InferenceJob>, sequence: u64) {
+    let mut job = jobs.get("embed").await.unwrap();
     for attempt in &mut job.status.as_mut().unwrap().shards[0].attempts {
-        attempt.settlement = Some(1);
+        attempt.settlement = Some(sequence);
     }
-    jobs.replace_status("embed", &PostParams::default(), job).await.unwrap();
+    jobs.replace_status("embed", &PostParams::default(), &job)
+        .await
+        .unwrap();
+}
+
+/// A SpendPolicy of the payer, with what the settlement process says of it.
+async fn policy(client: &Client, deposit_micro: u64) -> Api<SpendPolicy> {
+    let policies: Api<SpendPolicy> = Api::all(client.clone());
+    let spec = json!({
+        "namespaces": ["x"], "payer": PAYER, "limits": {"perJob": "1", "perDay": "1"},
+        "orderSigningKey": {"address": ORDER_KEY, "secretRef": "order-key"},
+    });
+    create(&policies, json!({"metadata": {"name": "p"}, "spec": spec})).await;
+    say(&policies, deposit_micro, Timestamp::now()).await;
+    policies
+}
+
+async fn say(policies: &Api<SpendPolicy>, deposit_micro: u64, observed_at: Timestamp) {
+    let chain = json!({
+        "chainId": 31337, "contract": place().contract, "payer": PAYER, "depositMicro": deposit_micro,
+        "orderKey": ORDER_KEY, "capPerDayMicro": 1_000_000, "spentTodayMicro": 0, "orderKeyExpiry": 4_000_000_000_u64,
+        "blockNumber": 5, "blockHash": "0x00", "blockTime": 1_800_000_000, "observedAt": observed_at,
+    });
+    let patch = Patch::Merge(json!({"status": {"chain": chain}}));
+    policies
+        .patch_status("p", &PatchParams::default(), &patch)
+        .await
+        .unwrap();
+}
+
+/// Passes until the plan is the expected one: watches lag.
+async fn pass_until(accrual: &Accrual, what: &str, expected: impl Fn(&Plan) -> bool) -> Plan {
+    eventually(what, LIMIT, || async {
+        let plan = accrual.pass(Timestamp::now()).await.unwrap();
+        expected(&plan).then_some(plan)
+    })
+    .await
+    .unwrap()
+}
+
+/// A sealer whose watches run until it is dropped.
+fn sealer(client: &Client, hub: &str, store: &HubStore) -> (Arc<Accrual>, JoinSet<()>) {
+    let sealed = Arc::new(SealedAttempts::default());
+    let accrual = Arc::new(Accrual::new(
+        client.clone(),
+        hub,
+        store.clone(),
+        place(),
+        LIMITS,
+        sealed,
+    ));
+    let (watching, mut watches) = (accrual.clone(), JoinSet::new());
+    watches.spawn(async move { watching.watch().await });
+    (accrual, watches)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -143,27 +199,20 @@ async fn two_sealers_seal_once_and_record_what_the_job_marked() {
         plane.namespace("team").await.unwrap(),
     );
     let (store, key) = (store(), key(&client, &hub).await);
-    let mut job = job(
+    let job = job(
         &client,
         &tenant,
         json!([accepted(0, "Work", 20_000), accepted(1, "Check", 21_000)]),
     )
     .await;
     let uid = job.uid().unwrap();
-    let sealer = || {
-        Accrual::new(
-            client.clone(),
-            &hub,
-            store.clone(),
-            place(),
-            LIMITS,
-            Arc::new(SealedAttempts::default()),
-        )
-    };
-    let (one, other, now) = (sealer(), sealer(), Timestamp::now());
+    policy(&client, 100_000).await;
+    let (one, _watches) = sealer(&client, &hub, &store);
+    let (other, _other_watches) = sealer(&client, &hub, &store);
 
     // Owed by the status, but no receipt was stored: nothing is paid.
-    one.pass(now).await.unwrap();
+    let now = Timestamp::now();
+    pass_until(&one, "attempts without receipts set aside", |plan| *plan == Plan::Idle).await;
     let settlements: Api<Settlement> = Api::namespaced(client.clone(), &hub);
     assert!(settlements.list(&ListParams::default()).await.unwrap().items.is_empty());
 
@@ -173,7 +222,9 @@ async fn two_sealers_seal_once_and_record_what_the_job_marked() {
             .await
             .unwrap();
     }
-    let (first, second) = tokio::join!(one.pass(now), other.pass(now));
+    // What was set aside is looked at again after a minute.
+    let later = now + SignedDuration::from_secs(61);
+    let (first, second) = tokio::join!(one.pass(later), other.pass(later));
     for plan in [first.unwrap(), second.unwrap()] {
         assert!(
             matches!(plan, Plan::Seal { sequence: 1, .. } | Plan::AwaitMarks { .. }),
@@ -187,29 +238,97 @@ async fn two_sealers_seal_once_and_record_what_the_job_marked() {
     spec.header().unwrap();
     spec.ledger().unwrap();
 
-    assert!(matches!(
-        other.pass(now).await.unwrap(),
-        Plan::AwaitMarks {
-            sequence: 1,
-            unmarked: 2
-        }
-    ));
+    let waits = Plan::AwaitMarks {
+        sequence: 1,
+        unmarked: 2,
+    };
+    pass_until(&other, "marks awaited", |plan| *plan == waits).await;
     let pays = SealedAttempts::default()
         .of_job(&store, &sealed[0], &uid)
         .await
         .unwrap();
     assert_eq!(pays.into_keys().collect::<Vec<_>>(), [(0, 0), (0, 1)]);
-    mark(&Api::namespaced(client.clone(), &tenant), &mut job).await;
-    assert_eq!(one.pass(now).await.unwrap(), Plan::MarkRecorded { sequence: 1 });
+    mark(&Api::namespaced(client.clone(), &tenant), 1).await;
+    pass_until(&one, "recorded", |plan| *plan == Plan::MarkRecorded { sequence: 1 }).await;
     assert!(settlements.get("settlement-1").await.unwrap().status.unwrap().recorded);
     // A sealer that has just started knows as much.
-    assert_eq!(sealer().pass(now).await.unwrap(), Plan::Idle);
+    let (new, _new_watches) = sealer(&client, &hub, &store);
+    assert_eq!(new.pass(Timestamp::now()).await.unwrap(), Plan::Idle);
 
     settlements.delete("settlement-1", &Default::default()).await.unwrap();
     assert!(
-        one.pass(now).await.is_err(),
+        one.pass(Timestamp::now()).await.is_err(),
         "a sequence that was there is not given out again"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payer_that_cannot_pay_is_told_and_paid_for_once_it_can() {
+    let plane = ControlPlane::start().await.unwrap();
+    let admin = plane.client().await.unwrap();
+    let client = plane.chart_client("spillway-operator").await.unwrap();
+    let hub = names::SYSTEM_NAMESPACE;
+    let tenant = plane.namespace("team").await.unwrap();
+    let (store, key) = (store(), key(&admin, hub).await);
+    let job = job(
+        &admin,
+        &tenant,
+        json!([accepted(0, "Work", 20_000), accepted(1, "Check", 21_000)]),
+    )
+    .await;
+    let (uid, status) = (job.uid().unwrap(), job.status.clone().unwrap());
+    for attempt in &status.shards[0].attempts {
+        record_accepted(&store, &place(), &key, &uid, &status, 0, attempt)
+            .await
+            .unwrap();
+    }
+    let policies = policy(&admin, 10_000).await;
+    let (accrual, _watches) = sealer(&client, hub, &store);
+    pass_until(&accrual, "nothing that can be paid", |plan| *plan == Plan::Idle).await;
+    let payable = async || {
+        let status = policies.get("p").await.ok()?.status?;
+        status.conditions.into_iter().find(|one| one.type_ == "Payable")
+    };
+    let condition = eventually("the condition", LIMIT, payable).await.unwrap();
+    assert_eq!(
+        (condition.status.as_str(), condition.reason.as_str()),
+        ("False", "DepositTooSmall")
+    );
+    assert!(
+        condition.message.contains("deposit at least 0.031000 USD more"),
+        "{}",
+        condition.message
+    );
+    assert!(
+        policies.get("p").await.unwrap().status.unwrap().chain.is_some(),
+        "the facts are left alone"
+    );
+
+    // Old facts are none.
+    let stale = Timestamp::now() - SignedDuration::from_mins(6);
+    say(&policies, 1_000_000, stale).await;
+    eventually("the facts aged", LIMIT, || async {
+        accrual.pass(Timestamp::now()).await.unwrap();
+        payable().await.filter(|condition| condition.reason == "PayerUnknown")
+    })
+    .await
+    .unwrap();
+
+    say(&policies, 1_000_000, Timestamp::now()).await;
+    pass_until(
+        &accrual,
+        "sealed",
+        |plan| matches!(plan, Plan::Seal { batch, .. } if batch.len() == 2),
+    )
+    .await;
+    mark(&Api::namespaced(admin.clone(), &tenant), 1).await;
+    pass_until(&accrual, "recorded", |plan| *plan == Plan::MarkRecorded { sequence: 1 }).await;
+    eventually("the payer pays", LIMIT, || async {
+        accrual.pass(Timestamp::now()).await.unwrap();
+        payable().await.filter(|condition| condition.status == "True")
+    })
+    .await
+    .unwrap();
 }
 
 fn pod(name: &str, owner: Option<&InferenceJob>) -> Value {

@@ -2,6 +2,7 @@
 
 mod endpoints;
 mod gather;
+mod payers;
 mod send;
 
 use std::fmt;
@@ -10,6 +11,7 @@ use alloy::primitives::{Address, B256};
 use spillway_core::knowledge::Knowledge;
 
 pub use endpoints::{AskError, Chain, Confirm, StartError};
+pub use payers::{BlockFact, PayerFact};
 pub use send::Sent;
 
 use crate::contract::Revert;

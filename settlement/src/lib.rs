@@ -9,6 +9,7 @@ pub mod chain;
 pub mod claim;
 pub mod contract;
 pub mod deploy;
+pub mod payers;
 pub mod perform;
 pub mod poster;
 pub mod signer;

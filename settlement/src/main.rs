@@ -13,6 +13,7 @@ use spillway_crds::names::SYSTEM_NAMESPACE;
 use spillway_process::{Health, Tasks};
 use spillway_settlement::chain::{Chain, Confirm, Place};
 use spillway_settlement::deploy::{Plan, deploy};
+use spillway_settlement::payers::Payers;
 use spillway_settlement::poster::{Metrics, Poster};
 use spillway_settlement::signer::{KeySource, from_plain_file};
 
@@ -135,6 +136,7 @@ async fn post(arguments: PostArguments) -> anyhow::Result<()> {
     let (registry, health) = (Registry::new(), Health::default());
     let metrics = Metrics::new(&registry)?;
     let client = kube::Client::try_default().await.context("no way to the API server")?;
+    let payers = Payers::new(client.clone(), chain.clone());
     let mut poster = Poster::new(client, &arguments.namespace, chain, signer, metrics);
     poster.policy.fee_ceiling = arguments.fee_ceiling;
 
@@ -143,6 +145,7 @@ async fn post(arguments: PostArguments) -> anyhow::Result<()> {
     tasks.spawn("health", async move { Ok(served.await?) });
     let running = poster.run(health, tasks.token());
     tasks.spawn("poster", running);
+    tasks.spawn("payers", payers.run(tasks.token()));
     tasks.run().await
 }
 

@@ -1,28 +1,41 @@
-//! The accrual loop: observe, plan, apply, every few seconds, on the leader alone.
+//! The accrual loop: observe, plan, apply, when something changed and every few seconds, on the leader alone.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use alloy_primitives::B256;
+use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use spillway_core::batch::{DocumentError, Leaf, SealError, Sealed, seal};
+use spillway_core::order::job_id;
 use spillway_crds::money::ConversionError;
 use spillway_crds::{InferenceJob, Settlement, SettlementSpec, names};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::plan::{BatchLimits, Observed, OpenSettlement, Payable, Plan, accrue};
-use super::sealed::{SealedAttempts, payables};
+use super::holds::{Holds, conditions};
+use super::picture::{Picture, allowances};
+use super::plan::{BatchLimits, Decision, Observed, OpenSettlement, Payable, Plan, accrue};
+use super::retention::Retention;
+use super::sealed::{AttemptId, SealedAttempts, payables};
 use crate::dispatch::ChainPlace;
 use crate::keys;
 use crate::store::{HubStore, StoreError};
 use crate::verification::{RecordError, stored_receipt};
 
+/// A pass at least this often: a batch that only gets older, and retention, change nothing that is watched.
 const PERIOD: Duration = Duration::from_secs(5);
-/// A job's status may have hundreds of KiB.
-const JOBS_PER_PAGE: u32 = 50;
+/// A pass at most this often.
+const PAUSE: Duration = Duration::from_millis(500);
+const NAMES_PER_PAGE: u32 = 1_000;
+/// Requests to the API server or the store that are under way at once.
+const AT_ONCE: usize = 16;
+/// An attempt whose receipt is missing or says something else is looked at again after this long.
+const SET_ASIDE: jiff::SignedDuration = jiff::SignedDuration::from_mins(1);
 
 #[derive(Debug, thiserror::Error)]
 pub enum AccrualError {
@@ -47,14 +60,19 @@ pub enum AccrualError {
 /// What the loop needs; `sealed` is shared with the job controller.
 #[derive(Debug)]
 pub struct Accrual {
+    namespace: String,
     store: HubStore,
     place: ChainPlace,
     limits: BatchLimits,
     sealed: Arc<SealedAttempts>,
     jobs: Api<InferenceJob>,
     settlements: Api<Settlement>,
+    picture: Picture,
+    holds: Holds,
+    retention: Retention,
     /// Highest sequence seen; later ones are found by name.
     highest: Mutex<Option<u64>>,
+    set_aside: Mutex<BTreeMap<AttemptId, Timestamp>>,
 }
 
 /// Runs until cancelled; a failed pass is logged and tried again.
@@ -62,18 +80,27 @@ pub struct Accrual {
 /// # Errors
 /// None today: every failure of a pass passes.
 pub async fn run(accrual: Accrual, cancelled: CancellationToken) -> anyhow::Result<()> {
-    let mut ticks = tokio::time::interval(PERIOD);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = cancelled.cancelled() => return Ok(()),
-            _ = ticks.tick() => {},
+    let passes = async {
+        accrual.picture.ready().await;
+        let mut ticks = tokio::time::interval(PERIOD);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = accrual.picture.changed.notified() => tokio::time::sleep(PAUSE).await,
+                _ = ticks.tick() => {},
+            }
+            match accrual.pass(Timestamp::now()).await {
+                Ok(plan) => tracing::debug!(%plan, "accrual"),
+                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "accrual pass failed"),
+            }
         }
-        match accrual.pass(Timestamp::now()).await {
-            Ok(plan) => tracing::debug!(%plan, "accrual"),
-            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "accrual pass failed"),
-        }
+    };
+    tokio::select! {
+        () = cancelled.cancelled() => {},
+        () = accrual.watch() => {},
+        () = passes => {},
     }
+    Ok(())
 }
 
 impl Accrual {
@@ -88,14 +115,32 @@ impl Accrual {
     ) -> Self {
         let settlements = Api::namespaced(client.clone(), namespace);
         Self {
+            jobs: Api::all(client.clone()),
+            retention: Retention::new(settlements.clone(), store.clone()),
+            holds: Holds::new(client),
+            namespace: namespace.to_owned(),
             store,
             place,
             limits,
             sealed,
-            jobs: Api::all(client),
             settlements,
+            picture: Picture::new(),
             highest: Mutex::new(None),
+            set_aside: Mutex::default(),
         }
+    }
+
+    /// Leaves documents are kept for this long after finality.
+    #[must_use]
+    pub fn keeping_leaves_for(mut self, kept: jiff::SignedDuration) -> Self {
+        self.retention.kept = kept;
+        self
+    }
+
+    /// Follows jobs, Settlements and SpendPolicies; a pass waits for its first whole picture.
+    pub async fn watch(&self) {
+        let client = self.jobs.clone().into_client();
+        self.picture.follow(&client, &self.namespace).await;
     }
 
     /// One pass; returns what it did.
@@ -103,22 +148,40 @@ impl Accrual {
     /// # Errors
     /// Whatever could not be read or written; the next pass starts anew.
     pub async fn pass(&self, now: Timestamp) -> Result<Plan, AccrualError> {
-        let observed = self.observe().await?;
-        let plan = accrue(&observed, &self.limits, now);
-        self.apply(&plan).await?;
-        Ok(plan)
-    }
-
-    /// Settlements first, jobs second: see the module's page.
-    async fn observe(&self) -> Result<Observed, AccrualError> {
+        self.picture.ready().await;
         let newest = match self.newest().await? {
             Some(settlement) => Some(self.open(&settlement).await?),
             None => None,
         };
-        Ok(Observed {
-            newest,
-            payable: self.payable().await?,
-        })
+        if let Some(newest) = &newest
+            && !self.picture.knows_settlement(newest.sequence)
+        {
+            // What is in flight is not all known yet.
+            return Ok(Plan::AwaitMarks {
+                sequence: newest.sequence,
+                unmarked: newest.leaves.len(),
+            });
+        }
+        let set_aside = self.set_aside(now).await;
+        self.picture.forget_old_debits(now);
+        let policies = self.picture.policies();
+        let allowances = self
+            .picture
+            .settlements
+            .look(|settlements| allowances(&policies, settlements.values(), &self.place, now));
+        let Decision { plan, held } = self.picture.jobs.look(|jobs| {
+            let payable = jobs.values().flat_map(|job| &job.payables);
+            let observed = Observed {
+                newest: newest.clone(),
+                payable: payable.filter(|payable| !set_aside.contains(&payable.id)).collect(),
+                allowances,
+            };
+            accrue(&observed, &self.limits, now)
+        });
+        self.holds.tell(conditions(&policies, &held, now), now).await?;
+        let plan = self.apply(plan, newest.as_ref(), now).await?;
+        self.retention.pass(now).await?;
+        Ok(plan)
     }
 
     async fn newest(&self) -> Result<Option<Settlement>, AccrualError> {
@@ -146,13 +209,18 @@ impl Accrual {
     }
 
     async fn highest_listed(&self) -> Result<Option<u64>, AccrualError> {
-        let listed = self.settlements.list_metadata(&ListParams::default()).await?;
         let sequence = |name: &str| name.strip_prefix("settlement-").and_then(|number| number.parse().ok());
-        Ok(listed
-            .items
-            .iter()
-            .filter_map(|item| item.metadata.name.as_deref().and_then(sequence))
-            .max())
+        let mut highest = None;
+        let mut page = ListParams::default().limit(NAMES_PER_PAGE);
+        loop {
+            let listed = self.settlements.list_metadata(&page).await?;
+            let names = listed.items.iter().filter_map(|item| item.metadata.name.as_deref());
+            highest = highest.max(names.filter_map(sequence).max());
+            match listed.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => page = page.continue_token(&token),
+                None => return Ok(highest),
+            }
+        }
     }
 
     async fn open(&self, settlement: &Settlement) -> Result<OpenSettlement, AccrualError> {
@@ -163,9 +231,9 @@ impl Accrual {
         } = settlement.spec;
         let recorded = settlement.status.as_ref().is_some_and(|status| status.recorded);
         let leaves = if recorded {
-            Default::default()
+            BTreeSet::new()
         } else {
-            self.sealed.of(&self.store, settlement).await?.into_keys().collect()
+            self.sealed.of(&self.store, settlement).await?.keys().copied().collect()
         };
         let header_hash = header_hash.parse().map_err(|_| AccrualError::HeaderHash(sequence))?;
         Ok(OpenSettlement {
@@ -176,58 +244,135 @@ impl Accrual {
         })
     }
 
-    /// Pages of one snapshot, read from etcd, not from a watch cache.
-    async fn payable(&self) -> Result<Vec<Payable>, AccrualError> {
-        let mut page = ListParams::default().limit(JOBS_PER_PAGE);
-        let mut found = Vec::new();
-        loop {
-            let listed = self.jobs.list(&page).await?;
-            found.extend(listed.items.iter().flat_map(payables));
-            match listed.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => page = page.continue_token(&token),
-                None => return Ok(found),
-            }
-        }
+    /// Attempts that could not be paid a short while ago for a reason of their own.
+    async fn set_aside(&self, now: Timestamp) -> BTreeSet<AttemptId> {
+        let mut set_aside = self.set_aside.lock().await;
+        set_aside.retain(|_, since| now.duration_since(*since) < SET_ASIDE);
+        set_aside.keys().copied().collect()
     }
 
-    async fn apply(&self, plan: &Plan) -> Result<(), AccrualError> {
+    /// What was planned from watches is read again from the API server before anything is written.
+    async fn apply(&self, plan: Plan, newest: Option<&OpenSettlement>, now: Timestamp) -> Result<Plan, AccrualError> {
         match plan {
-            Plan::Idle | Plan::Gather { .. } => Ok(()),
-            Plan::AwaitMarks { .. } => {
-                tracing::info!(%plan, "accrual");
-                Ok(())
+            Plan::MarkRecorded { sequence } => {
+                let leaves = newest.map(|newest| &newest.leaves);
+                let unmarked = match leaves {
+                    Some(leaves) => self.unmarked_now(leaves).await?,
+                    None => 0,
+                };
+                if unmarked > 0 {
+                    return Ok(Plan::AwaitMarks { sequence, unmarked });
+                }
+                self.mark_recorded(sequence).await?;
+                Ok(plan)
             }
-            Plan::MarkRecorded { sequence } => self.mark_recorded(*sequence).await,
             Plan::Seal {
                 sequence,
                 previous,
                 batch,
             } => {
-                let leaves = self.leaves(batch).await?;
+                let batch = self.still_payable(batch).await?;
+                let leaves = self.leaves(&batch, now).await?;
                 if leaves.is_empty() {
-                    return Ok(());
+                    return Ok(Plan::Idle);
                 }
-                let sealed = seal(self.place.chain_id, self.place.contract, *sequence, *previous, leaves)?;
-                self.create(sealed).await
+                let sealed = seal(self.place.chain_id, self.place.contract, sequence, previous, leaves)?;
+                self.create(sealed).await?;
+                Ok(Plan::Seal {
+                    sequence,
+                    previous,
+                    batch,
+                })
+            }
+            Plan::Idle | Plan::Gather { .. } => Ok(plan),
+            Plan::AwaitMarks { .. } => {
+                tracing::info!(%plan, "accrual");
+                Ok(plan)
             }
         }
     }
 
+    /// Attempts of a Settlement that their jobs do not carry yet, as the API server has them now.
+    async fn unmarked_now(&self, leaves: &BTreeSet<AttemptId>) -> Result<usize, AccrualError> {
+        let wanted: BTreeSet<B256> = leaves.iter().map(|leaf| leaf.job).collect();
+        let places = self.picture.places(&wanted);
+        let unseen: BTreeSet<B256> = wanted.into_iter().filter(|id| !places.contains_key(id)).collect();
+        if !unseen.is_empty() && self.any_exists(&unseen).await? {
+            // The watch lags behind.
+            return Ok(leaves.iter().filter(|leaf| unseen.contains(&leaf.job)).count());
+        }
+        let jobs = self.read(places.into_values().collect()).await?;
+        let found = jobs.iter().flat_map(payables);
+        Ok(found.filter(|payable| leaves.contains(&payable.id)).count())
+    }
+
+    /// Whether a job with one of these ids exists; asked only when the watch knows none.
+    async fn any_exists(&self, ids: &BTreeSet<B256>) -> Result<bool, AccrualError> {
+        let mut page = ListParams::default().limit(NAMES_PER_PAGE);
+        loop {
+            let listed = self.jobs.list_metadata(&page).await?;
+            let mut uids = listed.items.iter().filter_map(ResourceExt::uid);
+            if uids.any(|uid| ids.contains(&job_id(&uid))) {
+                return Ok(true);
+            }
+            match listed.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => page = page.continue_token(&token),
+                None => return Ok(false),
+            }
+        }
+    }
+
+    /// A get without resourceVersion is a quorum read: whatever an earlier Settlement paid is marked in it.
+    async fn read(&self, places: BTreeSet<(String, String)>) -> Result<Vec<InferenceJob>, AccrualError> {
+        let reads: Vec<_> = places
+            .into_iter()
+            .map(|(namespace, name)| {
+                let jobs: Api<InferenceJob> = Api::namespaced(self.jobs.clone().into_client(), &namespace);
+                async move { jobs.get_opt(&name).await }
+            })
+            .collect();
+        let reads = futures::stream::iter(reads).buffer_unordered(AT_ONCE);
+        let jobs: Vec<Option<InferenceJob>> = reads.try_collect().await?;
+        Ok(jobs.into_iter().flatten().collect())
+    }
+
+    async fn still_payable(&self, batch: Vec<Payable>) -> Result<Vec<Payable>, AccrualError> {
+        let places = batch
+            .iter()
+            .map(|one| (one.namespace.clone(), one.name.clone()))
+            .collect();
+        let jobs = self.read(places).await?;
+        let now: BTreeMap<AttemptId, Leaf> = jobs
+            .iter()
+            .flat_map(payables)
+            .map(|payable| (payable.id, payable.leaf))
+            .collect();
+        Ok(batch
+            .into_iter()
+            .filter(|planned| now.get(&planned.id) == Some(&planned.leaf))
+            .collect())
+    }
+
     /// A receipt that is missing or says something else holds back its own attempt only.
-    async fn leaves(&self, batch: &[Payable]) -> Result<Vec<Leaf>, AccrualError> {
+    async fn leaves(&self, batch: &[Payable], now: Timestamp) -> Result<Vec<Leaf>, AccrualError> {
+        let reads: Vec<_> = batch.iter().map(|payable| self.leaf(payable)).collect();
+        let read: Vec<_> = futures::stream::iter(reads).buffered(AT_ONCE).collect().await;
         let mut leaves = Vec::with_capacity(batch.len());
-        for payable in batch {
+        for (payable, leaf) in batch.iter().zip(read) {
             let (shard, attempt) = (payable.id.shard, payable.id.attempt);
-            match self.leaf(payable).await {
+            match leaf {
                 Ok(leaf) => leaves.push(leaf),
                 Err(RecordError::Store(error @ StoreError::Unavailable { .. })) => return Err(error.into()),
-                Err(error) => tracing::error!(
-                    job = payable.job_uid,
-                    shard,
-                    attempt,
-                    error = &error as &dyn std::error::Error,
-                    "an accepted attempt cannot be paid"
-                ),
+                Err(error) => {
+                    self.set_aside.lock().await.insert(payable.id, now);
+                    tracing::error!(
+                        job = payable.job_uid,
+                        shard,
+                        attempt,
+                        error = &error as &dyn std::error::Error,
+                        "an accepted attempt cannot be paid"
+                    );
+                }
             }
         }
         Ok(leaves)

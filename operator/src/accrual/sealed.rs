@@ -1,6 +1,7 @@
 //! Which attempts a Settlement pays, with the proof of each, and which are still owed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use alloy_primitives::B256;
 use spillway_core::batch::{Leaf, LeavesDocument};
@@ -40,10 +41,13 @@ impl AttemptId {
 /// Siblings from an attempt's leaf up to the Settlement's `jobsRoot`.
 pub type Proof = Vec<B256>;
 
+/// What one Settlement pays, in the order of [`AttemptId`]: one job's attempts lie together.
+pub type Paid = Arc<BTreeMap<AttemptId, Proof>>;
+
 /// Reads leaves documents; they never change, so the latest few are kept.
 #[derive(Debug, Default)]
 pub struct SealedAttempts {
-    known: Mutex<BTreeMap<u64, BTreeMap<AttemptId, Proof>>>,
+    known: Mutex<BTreeMap<u64, Paid>>,
 }
 
 const KEPT: usize = 8;
@@ -53,18 +57,14 @@ impl SealedAttempts {
     ///
     /// # Errors
     /// `Store` when the document cannot be read now; `Altered` when it is not the one that was sealed.
-    pub async fn of(
-        &self,
-        store: &HubStore,
-        settlement: &Settlement,
-    ) -> Result<BTreeMap<AttemptId, Proof>, AccrualError> {
+    pub async fn of(&self, store: &HubStore, settlement: &Settlement) -> Result<Paid, AccrualError> {
         let sequence = settlement.spec.sequence;
         let mut known = self.known.lock().await;
         if let Some(attempts) = known.get(&sequence) {
             return Ok(attempts.clone());
         }
         let bytes = store.get(&settlement.spec.data_key, DOCUMENT_LIMIT).await?;
-        let attempts = attempts_in(&bytes, &settlement.spec.data_hash)?;
+        let attempts = Arc::new(attempts_in(&bytes, &settlement.spec.data_hash)?);
         known.insert(sequence, attempts.clone());
         while known.len() > KEPT {
             known.pop_first();
@@ -84,10 +84,16 @@ impl SealedAttempts {
     ) -> Result<BTreeMap<(u32, u16), Proof>, AccrualError> {
         let job = job_id(job_uid);
         let attempts = self.of(store, settlement).await?;
+        let first = AttemptId {
+            job,
+            shard: 0,
+            attempt: 0,
+            kind: 0,
+        };
         Ok(attempts
-            .into_iter()
-            .filter(|(id, _)| id.job == job)
-            .map(|(id, proof)| ((id.shard, id.attempt), proof))
+            .range(first..)
+            .take_while(|(id, _)| id.job == job)
+            .map(|(id, proof)| ((id.shard, id.attempt), proof.clone()))
             .collect())
     }
 }
@@ -152,6 +158,8 @@ fn payable(job: &InferenceJob, shard: u32, attempt: &AttemptStatus) -> Result<Pa
     let job_uid = job.metadata.uid.clone().ok_or_else(|| missing("metadata.uid"))?;
     Ok(Payable {
         id: AttemptId::of(&leaf),
+        namespace: job.metadata.namespace.clone().unwrap_or_default(),
+        name: job.metadata.name.clone().unwrap_or_default(),
         job_uid,
         leaf,
         since,

@@ -87,6 +87,18 @@ async fn prepare(client: &Client) {
         "orderSigningKey": {"address": order_key().address().to_string(), "secretRef": "order-key"},
     }});
     create(&policies, policy).await;
+    // As the settlement process says.
+    let chain = json!({
+        "chainId": place().chain_id, "contract": place().contract, "payer": Address::repeat_byte(0xaa),
+        "depositMicro": 100_000_000, "orderKey": order_key().address(), "capPerDayMicro": 100_000_000,
+        "spentTodayMicro": 0, "orderKeyExpiry": 4_000_000_000_u64, "blockNumber": 1, "blockHash": "0x00",
+        "blockTime": 1_800_000_000, "observedAt": Timestamp::now(),
+    });
+    let said = Patch::Merge(json!({"status": {"chain": chain}}));
+    policies
+        .patch_status("team-a", &PatchParams::default(), &said)
+        .await
+        .unwrap();
     for (name, price) in PROVIDERS {
         join(client, name, price).await;
     }
@@ -143,6 +155,7 @@ fn start(client: &Client, store: &HubStore) -> CancellationToken {
     let limits = BatchLimits {
         leaves: 100,
         oldest: SignedDuration::from_secs(1),
+        ..BatchLimits::default()
     };
     let accrual = Accrual::new(
         client.clone(),
