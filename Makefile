@@ -8,7 +8,7 @@ export KUBEBUILDER_ASSETS ?= $(KUBERNETES)
 # kubectl, helm, kind and the kubectl-spillway plugin for the recipes below.
 export PATH := $(CARGO_TARGET_DIR)/x86_64-unknown-linux-musl/debug:$(KUBERNETES):$(PATH)
 
-.PHONY: help tools lint test test-rust test-contracts test-go test-reference e2e demo demo-down crds clusters
+.PHONY: help tools lint test test-rust test-contracts test-go test-reference e2e demo demo-down crds clusters bench-receipts
 
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -55,6 +55,9 @@ demo: clusters settlement/contracts/node_modules ## 200 texts from kubectl apply
 
 demo-down: ## Remove the clusters of the demo
 	e2e/clusters/down.sh
+
+bench-receipts: tools settlement/contracts/node_modules ## 100,000 receipts from accepted to final on anvil; RECEIPTS=N for fewer
+	cargo run --quiet -p spillway-bench-receipts
 
 crds: ## Write crds/*.yaml from the Rust types, and the chart's copy
 	cargo run --quiet -p spillway-crds --bin generate crds

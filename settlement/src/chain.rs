@@ -1,5 +1,7 @@
 //! What the chain says ([`ChainView`], a value), and the endpoints that are asked ([`Chain`]).
 
+mod books;
+mod earned;
 mod endpoints;
 mod gather;
 mod payers;
@@ -10,6 +12,8 @@ use std::fmt;
 use alloy::primitives::{Address, B256};
 use spillway_core::knowledge::Knowledge;
 
+pub use books::Books;
+pub use earned::Earned;
 pub use endpoints::{AskError, Chain, Confirm, StartError};
 pub use payers::{BlockFact, PayerFact};
 pub use send::Sent;

@@ -2,19 +2,23 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use alloy::primitives::Address;
+use alloy::signers::local::PrivateKeySigner;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use prometheus::Registry;
+use spillway_core::earnings::GasShare;
 use spillway_core::money::MicroUsd;
 use spillway_crds::names::SYSTEM_NAMESPACE;
 use spillway_process::{Health, Tasks};
 use spillway_settlement::chain::{Chain, Confirm, Place};
+use spillway_settlement::claimer::{Claimer, Terms};
 use spillway_settlement::deploy::{Plan, deploy};
 use spillway_settlement::payers::Payers;
 use spillway_settlement::poster::{Metrics, Poster};
+use spillway_settlement::reconcile::{self, Documents, Reconciler};
 use spillway_settlement::signer::{KeySource, from_plain_file};
 
 #[derive(Parser)]
@@ -53,6 +57,15 @@ struct PostArguments {
     /// Wei per gas that no transaction exceeds.
     #[arg(long, env = "FEE_CEILING", default_value = "500000000000")]
     fee_ceiling: u128,
+    /// The ledgers are held against each other this often.
+    #[arg(long, env = "RECONCILE_EVERY", default_value = "10m", value_parser = spillway_core::duration::parse)]
+    reconcile_every: Duration,
+    /// Block that the contract was made in: the comparison reads no older one.
+    #[arg(long, env = "FROM_BLOCK", default_value_t = 0)]
+    from_block: u64,
+    /// The hub's object store, `s3://bucket/prefix`, read only; without it, leaves documents are not compared.
+    #[arg(long, env = "SPILLWAY_STORE_URL")]
+    store_url: Option<String>,
     /// Namespace of the Settlements.
     #[arg(long, env = "POD_NAMESPACE", default_value = SYSTEM_NAMESPACE)]
     namespace: String,
@@ -72,8 +85,20 @@ struct ClaimArguments {
     #[arg(long, env = "SETTLEMENT_CONTRACT")]
     contract: Address,
     /// Payout address.
-    #[arg(long)]
+    #[arg(long, env = "PAYOUT")]
     provider: Address,
+    /// Keep running, and claim whenever gas takes less than --gas-share of what matured; looked at this often.
+    #[arg(long, env = "CLAIM_EVERY", requires = "coin_price", value_parser = spillway_core::duration::parse)]
+    every: Option<Duration>,
+    /// USD per coin of the chain, for --every.
+    #[arg(long, env = "COIN_PRICE")]
+    coin_price: Option<MicroUsd>,
+    /// The largest part of a claim that gas may take, for --every, in per cent.
+    #[arg(long, env = "GAS_SHARE", default_value_t = 1.0, value_parser = per_cent)]
+    gas_share: f64,
+    /// Health, with --every.
+    #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
+    listen: SocketAddr,
     #[command(flatten)]
     key: KeySource,
 }
@@ -137,6 +162,16 @@ async fn post(arguments: PostArguments) -> anyhow::Result<()> {
     let metrics = Metrics::new(&registry)?;
     let client = kube::Client::try_default().await.context("no way to the API server")?;
     let payers = Payers::new(client.clone(), chain.clone());
+    let documents = arguments.store_url.as_deref().map(Documents::connect).transpose()?;
+    let mut reconciler = Reconciler::new(
+        client.clone(),
+        &arguments.namespace,
+        chain.clone(),
+        documents,
+        arguments.from_block,
+        reconcile::Metrics::new(&registry)?,
+    );
+    reconciler.schedule.period = arguments.reconcile_every;
     let mut poster = Poster::new(client, &arguments.namespace, chain, signer, metrics);
     poster.policy.fee_ceiling = arguments.fee_ceiling;
 
@@ -146,19 +181,60 @@ async fn post(arguments: PostArguments) -> anyhow::Result<()> {
     let running = poster.run(health, tasks.token());
     tasks.spawn("poster", running);
     tasks.spawn("payers", payers.run(tasks.token()));
+    tasks.spawn("reconciler", reconciler.run(tasks.token()));
     tasks.run().await
 }
 
 async fn run_claim(arguments: ClaimArguments) -> anyhow::Result<()> {
+    let signer = arguments.key.load()?;
+    if let (Some(every), Some(coin)) = (arguments.every, arguments.coin_price) {
+        return keep_claiming(&arguments, signer, every, coin).await;
+    }
     let ClaimArguments {
         rpc_url,
         chain_id,
         contract,
         provider,
-        key,
+        ..
     } = arguments;
-    let claimed = spillway_settlement::claim::claim(&rpc_url, chain_id, contract, provider, key.load()?).await?;
-    print(&claimed)
+    print(&spillway_settlement::claim::claim(&rpc_url, chain_id, contract, provider, signer).await?)
+}
+
+async fn keep_claiming(
+    arguments: &ClaimArguments,
+    signer: PrivateKeySigner,
+    every: Duration,
+    coin: MicroUsd,
+) -> anyhow::Result<()> {
+    let place = Place {
+        chain_id: arguments.chain_id,
+        contract: arguments.contract,
+    };
+    let urls = std::slice::from_ref(&arguments.rpc_url);
+    let claimer = Claimer {
+        // What has matured is final already: the newest block tells.
+        chain: Chain::new(urls, place, signer.address(), Confirm::Latest)?,
+        rpc_url: arguments.rpc_url.clone(),
+        provider: arguments.provider,
+        signer,
+        terms: Terms {
+            coin,
+            share: GasShare::from_per_cent(arguments.gas_share),
+        },
+        every,
+    };
+    let (health, mut tasks) = (Health::default(), Tasks::default());
+    health.set_ready(true);
+    let served = spillway_process::serve(arguments.listen, health, Registry::new(), tasks.token());
+    tasks.spawn("health", async move { Ok(served.await?) });
+    tasks.spawn("claimer", claimer.run(tasks.token()));
+    tasks.run().await
+}
+
+fn per_cent(text: &str) -> Result<f64, String> {
+    let fits = |share: &f64| *share > 0.0 && *share <= 100.0;
+    let share = text.parse().ok().filter(fits);
+    share.ok_or_else(|| format!("`{text}` is not a share: write per cent, above 0 and at most 100, such as 1 or 0.5"))
 }
 
 async fn run_deploy(arguments: DeployArguments) -> anyhow::Result<()> {

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use alloy::eips::BlockId;
+use alloy::eips::{BlockId, BlockNumberOrTag};
 use alloy::primitives::Address;
 use alloy::providers::{DynProvider, Provider, ProviderBuilder};
 use alloy::transports::{RpcError, TransportErrorKind};
@@ -25,10 +25,14 @@ pub enum Confirm {
 
 impl Confirm {
     pub(super) fn block(self) -> BlockId {
+        self.tag().into()
+    }
+
+    pub(super) fn tag(self) -> BlockNumberOrTag {
         match self {
-            Self::Finalized => BlockId::finalized(),
-            Self::Safe => BlockId::safe(),
-            Self::Latest => BlockId::latest(),
+            Self::Finalized => BlockNumberOrTag::Finalized,
+            Self::Safe => BlockNumberOrTag::Safe,
+            Self::Latest => BlockNumberOrTag::Latest,
         }
     }
 }

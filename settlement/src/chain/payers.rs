@@ -1,6 +1,6 @@
 //! What the contract holds of payers, at one block that most endpoints have.
 
-use alloy::eips::BlockId;
+use alloy::eips::{BlockId, BlockNumberOrTag};
 use alloy::primitives::{Address, B256};
 use alloy::providers::{DynProvider, Provider};
 use spillway_core::knowledge::Knowledge;
@@ -42,8 +42,14 @@ impl Chain {
         heights.sort_unstable_by(|one, other| other.cmp(one));
         match heights.get(self.endpoints.len() / 2) {
             None => Knowledge::Unknown,
-            Some(number) => self.most("block", |provider| block(provider, *number)).await,
+            Some(number) => self.most("block", |provider| block(provider, (*number).into())).await,
         }
+    }
+
+    /// The block that counts as final, as more than half of the endpoints say.
+    pub async fn final_block(&self) -> Knowledge<BlockFact> {
+        let tag = self.confirm.tag();
+        self.most("final block", |provider| block(provider, tag)).await
     }
 
     /// A payer as most endpoints have it at a block.
@@ -54,13 +60,13 @@ impl Chain {
     }
 }
 
-async fn block(provider: DynProvider, number: u64) -> Result<BlockFact, AskError> {
-    let found = provider.get_block_by_number(number.into()).await?;
+async fn block(provider: DynProvider, number: BlockNumberOrTag) -> Result<BlockFact, AskError> {
+    let found = provider.get_block_by_number(number).await?;
     let header = found
         .ok_or_else(|| AskError::Malformed(format!("no block {number}")))?
         .header;
     Ok(BlockFact {
-        number,
+        number: header.number,
         hash: header.hash,
         time: header.timestamp,
     })
