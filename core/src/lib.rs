@@ -5,7 +5,6 @@
 
 pub mod batch;
 pub mod duration;
-pub mod earnings;
 pub mod invoice;
 pub mod knowledge;
 pub mod market;

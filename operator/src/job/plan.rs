@@ -15,7 +15,6 @@ mod draft;
 mod ledger;
 mod placement;
 mod publishing;
-mod room;
 mod settling;
 mod splitting;
 mod summary;
@@ -25,9 +24,8 @@ use jiff::Timestamp;
 use spillway_crds::job_condition;
 
 pub use action::{Action, JobPlan};
-pub use candidates::{CandidateTerms, CandidatesRecord, PinnedAttempt};
+pub use candidates::{CandidateTerms, CandidatesRecord};
 pub use ledger::{reserved, spent_on};
-pub(super) use room::Room;
 pub use verification::{Questions, questions};
 
 use super::observed::Observed;
@@ -82,4 +80,4 @@ fn has_finalizer(observed: &Observed) -> bool {
 }
 
 #[cfg(test)]
-pub(in crate::job) mod tests;
+mod tests;
