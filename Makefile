@@ -8,7 +8,7 @@ export KUBEBUILDER_ASSETS ?= $(KUBERNETES)
 # kubectl, helm, kind and the kubectl-spillway plugin for the recipes below.
 export PATH := $(CARGO_TARGET_DIR)/x86_64-unknown-linux-musl/debug:$(KUBERNETES):$(PATH)
 
-.PHONY: help tools lint test test-rust test-faults test-contracts test-go test-reference e2e demo demo-down crds clusters
+.PHONY: help tools lint test test-rust test-contracts test-go test-reference e2e demo demo-down crds clusters bench-receipts
 
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -27,10 +27,7 @@ lint: tools ## Format, clippy, shellcheck, charts
 test: lint test-rust test-contracts test-go test-reference ## Unit, property, integration (real kube-apiserver) and contract tests
 
 test-rust: tools settlement/contracts/node_modules
-	SPILLWAY_MODEL_DIR=$$(e2e/engine/weights.sh) cargo test --workspace --exclude spillway-e2e-scenarios --exclude spillway-e2e-faults
-
-test-faults: tools settlement/contracts/node_modules ## The settlement process under faults: the 27 rows, on a real API server and a real anvil
-	cargo test -p spillway-e2e-faults
+	SPILLWAY_MODEL_DIR=$$(e2e/engine/weights.sh) cargo test --workspace --exclude spillway-e2e-scenarios
 
 test-contracts: settlement/contracts/node_modules ## Contract tests, drift of ABI and bytecode
 	$(MAKE) -C settlement/contracts test check
@@ -58,6 +55,9 @@ demo: clusters settlement/contracts/node_modules ## 200 texts from kubectl apply
 
 demo-down: ## Remove the clusters of the demo
 	e2e/clusters/down.sh
+
+bench-receipts: tools settlement/contracts/node_modules ## 100,000 receipts from accepted to final on anvil; RECEIPTS=N for fewer
+	cargo run --quiet -p spillway-bench-receipts
 
 crds: ## Write crds/*.yaml from the Rust types, and the chart's copy
 	cargo run --quiet -p spillway-crds --bin generate crds

@@ -53,16 +53,15 @@ refuses spillway-provider join.bundle --set-string join.bundle=
 refuses spillway-provider 'set one of them' --set join.existingSecret=other
 refuses spillway-provider /price --set-string price=cheap
 refuses spillway-provider "'prise' not allowed" --set-string prise=1.20
+refuses spillway-provider claimer.payout --set-string claimer.payout=
+refuses spillway-provider /claimer/coinPrice --set-string claimer.coinPrice=cheap
 refuses spillway store.url --set store.url=
 refuses spillway /store/url --set store.url=https://bucket
 refuses spillway chain.id --set chain.id=0
 refuses spillway /chain/contract --set-string chain.contract=0x12
 refuses spillway settlement.rpcUrls --set settlement.rpcUrls=null
 refuses spillway 'exclude each other' --set settlement.signer.keystoreSecret=other
-refuses spillway 'exclude each other' --set settlement.signer.awsKmsKey=other
 refuses spillway settlement.signer --set settlement.signer.insecureDevKeySecret=
-refuses spillway /settlement/signer/gcpKmsKey --set settlement.signer.gcpKmsKey=key
-refuses spillway /settlement/genesisHash --set settlement.genesisHash=0x12
 refuses spillway "'operater' not allowed" --set operater.replicas=2
 refuses spillway spillway-system --namespace elsewhere
 

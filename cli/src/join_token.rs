@@ -13,12 +13,11 @@ use serde_json::json;
 use spillway_crds::{GpuProvider, GpuProviderSpec, ProviderClass, SpendPolicy, names};
 
 use crate::connect::Hub;
+use crate::place::settings;
 
 const TOKEN_SECONDS: i64 = 3600;
 const PROVISION_LIMIT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(500);
-/// ConfigMap that the hub's chart writes.
-const HUB_SETTINGS: &str = "spillway-hub";
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
@@ -106,16 +105,6 @@ pub(crate) async fn run(hub: &Hub, arguments: Arguments) -> anyhow::Result<()> {
         arguments.price
     );
     Ok(())
-}
-
-async fn settings(client: &Client) -> anyhow::Result<ConfigMap> {
-    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), names::SYSTEM_NAMESPACE);
-    maps.get(HUB_SETTINGS).await.with_context(|| {
-        format!(
-            "read ConfigMap {}/{HUB_SETTINGS}: is this the hub, and is its chart installed?",
-            names::SYSTEM_NAMESPACE
-        )
-    })
 }
 
 /// Keys that some payer authorised here; an agent works for these alone.

@@ -1,11 +1,15 @@
 //! `kubectl spillway …`: what an admin and a team ask of a hub.
 //!
-//! In: a kubeconfig, for `verify` also a chain RPC. Out: text or JSON on standard output, hints on standard error,
-//! exit code 1 on failure. May depend on `core` and `crds`.
+//! In: a kubeconfig, for `verify`, `audit` and `earnings` also a chain RPC. Out: text or JSON on standard output, hints
+//! on standard error, exit code 1 on failure. May depend on `core`, `crds`, and on what `settlement` reads of the chain:
+//! an audit runs the code that the settlement process runs.
 
+mod audit;
 mod connect;
+mod earnings;
 mod invoice;
 mod join_token;
+mod place;
 mod status;
 mod verify;
 
@@ -37,6 +41,10 @@ enum Command {
     Invoice(invoice::Arguments),
     /// Check every line of a job's invoice against the chain.
     Verify(verify::Arguments),
+    /// Hold chain, Settlements and accepted receipts against each other.
+    Audit(audit::Arguments),
+    /// Show what providers have earned, from accepted to claimed.
+    Earnings(earnings::Arguments),
 }
 
 /// How to print.
@@ -50,7 +58,7 @@ enum Output {
 async fn main() -> ExitCode {
     spillway_process::install_crypto_provider();
     match run(Arguments::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -58,11 +66,14 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(arguments: Arguments) -> anyhow::Result<()> {
+async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::JoinToken(wanted) => join_token::run(&arguments.hub, wanted).await,
         Command::Status(wanted) => status::run(&arguments.hub, wanted).await,
         Command::Invoice(wanted) => invoice::run(&arguments.hub, wanted).await,
         Command::Verify(wanted) => verify::run(&arguments.hub, wanted).await,
-    }
+        Command::Audit(wanted) => return audit::run(&arguments.hub, wanted).await,
+        Command::Earnings(wanted) => earnings::run(&arguments.hub, wanted).await,
+    }?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -60,6 +60,12 @@ impl Default for GasShare {
 }
 
 impl GasShare {
+    /// Of a number from 0 to 100, cut to a ten-thousandth of a per cent.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
+    pub fn from_per_cent(share: f64) -> Self {
+        Self((share.clamp(0.0, 100.0) * 10_000.0).round() as u32)
+    }
+
     /// Whether `claimable` micro-USD are worth `cost` micro-USD of gas: strictly less than the share.
     pub fn allows(self, claimable: u128, cost: u128) -> bool {
         claimable > 0 && cost.saturating_mul(MILLION) < claimable.saturating_mul(self.0.into())
@@ -97,6 +103,8 @@ mod tests {
         assert!(!share.allows(0, 0));
         assert!(share.allows(1, 0), "free gas");
         assert_eq!(GasShare(0).worth_from(1), None);
+        assert_eq!(GasShare::from_per_cent(1.0), share);
+        assert_eq!(GasShare::from_per_cent(0.5), GasShare(5_000));
     }
 
     proptest! {

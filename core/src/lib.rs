@@ -5,6 +5,7 @@
 
 pub mod batch;
 pub mod duration;
+pub mod earnings;
 pub mod invoice;
 pub mod knowledge;
 pub mod market;

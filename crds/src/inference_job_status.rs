@@ -115,6 +115,10 @@ pub struct AttemptStatus {
     /// Candidate nodes in rank order, pinned at creation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<String>,
+    /// Names the record in the hub store that says among whom they were chosen, by its first attempt `<shard>-<attempt>`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub candidates_record: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -13,7 +13,7 @@ mod ledgers;
 mod tests;
 
 pub use invoice::invoice_of;
-pub use ledgers::{accepted_receipts, id_of, sealed_batch};
+pub use ledgers::{accepted_receipts, credits_of, id_of, sealed_batch};
 
 /// A field of an object that money needs is missing or malformed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -22,9 +22,10 @@ pub fn attempt_results(job_uid: &str, shard: u32, attempt: u16) -> String {
     format!("jobs/{job_uid}/shards/{shard:05}/{attempt}/results.jsonl")
 }
 
-/// `CandidatesRecord`: terms of all candidates of one attempt, for whoever asks why.
-pub fn candidates(job_uid: &str, shard: u32, attempt: u16) -> String {
-    format!("jobs/{job_uid}/candidates/{shard}-{attempt}.json")
+/// `CandidatesRecord`: terms of all candidates of attempts that were planned together, for whoever asks why. Each
+/// attempt's `candidatesRecord` names its own.
+pub fn candidates(job_uid: &str, record: &str) -> String {
+    format!("jobs/{job_uid}/candidates/{record}.json")
 }
 
 /// `PublishedResults`, written by the publisher.

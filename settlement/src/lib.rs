@@ -2,15 +2,19 @@
 //!
 //! In: Settlements (the write-ahead log is their status), what the chain says ([`chain::ChainView`]).
 //! Out: signed transactions, statuses. [`advance`] decides and is pure; [`chain`] and [`poster`] do the IO.
+//! Beside it: [`payers`] says on SpendPolicies what the chain holds, [`reconcile`] compares the ledgers, [`claimer`] takes
+//! what providers earned.
 //! May depend on core and crds.
 
 pub mod advance;
 pub mod chain;
 pub mod claim;
+pub mod claimer;
 pub mod contract;
 pub mod deploy;
 pub mod payers;
 pub mod perform;
 pub mod poster;
+pub mod reconcile;
 pub mod signer;
 pub mod transaction;

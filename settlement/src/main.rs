@@ -4,18 +4,21 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use alloy::primitives::{Address, B256};
+use alloy::primitives::Address;
+use alloy::signers::local::PrivateKeySigner;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use prometheus::Registry;
+use spillway_core::earnings::GasShare;
 use spillway_core::money::MicroUsd;
 use spillway_crds::names::SYSTEM_NAMESPACE;
 use spillway_process::{Health, Tasks};
-use spillway_settlement::advance::{Policy, TRANSACTION_GAS_MAX};
-use spillway_settlement::chain::{Chain, Confirm, Place, Reach};
+use spillway_settlement::chain::{Chain, Confirm, Place};
+use spillway_settlement::claimer::{Claimer, Terms};
 use spillway_settlement::deploy::{Plan, deploy};
 use spillway_settlement::payers::Payers;
 use spillway_settlement::poster::{Metrics, Poster};
+use spillway_settlement::reconcile::{self, Documents, Reconciler};
 use spillway_settlement::signer::{KeySource, from_plain_file};
 
 #[derive(Parser)]
@@ -40,15 +43,29 @@ enum Command {
 
 #[derive(Args)]
 struct PostArguments {
+    /// HTTP endpoint of the chain; repeat it, or separate with commas, for more than one.
+    #[arg(long = "rpc-url", env = "RPC_URL", hide_env_values = true, value_delimiter = ',')]
+    rpc_urls: Vec<String>,
     #[arg(long, env = "CHAIN_ID")]
     chain_id: Option<u64>,
     /// Address of the settlement contract.
     #[arg(long, env = "SETTLEMENT_CONTRACT")]
     contract: Option<Address>,
-    #[command(flatten)]
-    reach: ReachArguments,
-    #[command(flatten)]
-    bounds: BoundArguments,
+    /// Block that counts as final.
+    #[arg(long, env = "CONFIRM", value_enum, default_value = "finalized")]
+    confirm: Confirm,
+    /// Wei per gas that no transaction exceeds.
+    #[arg(long, env = "FEE_CEILING", default_value = "500000000000")]
+    fee_ceiling: u128,
+    /// The ledgers are held against each other this often.
+    #[arg(long, env = "RECONCILE_EVERY", default_value = "10m", value_parser = spillway_core::duration::parse)]
+    reconcile_every: Duration,
+    /// Block that the contract was made in: the comparison reads no older one.
+    #[arg(long, env = "FROM_BLOCK", default_value_t = 0)]
+    from_block: u64,
+    /// The hub's object store, `s3://bucket/prefix`, read only; without it, leaves documents are not compared.
+    #[arg(long, env = "SPILLWAY_STORE_URL")]
+    store_url: Option<String>,
     /// Namespace of the Settlements.
     #[arg(long, env = "POD_NAMESPACE", default_value = SYSTEM_NAMESPACE)]
     namespace: String,
@@ -57,59 +74,6 @@ struct PostArguments {
     listen: SocketAddr,
     #[command(flatten)]
     key: KeySource,
-}
-
-/// How the chain is reached, and what it must be.
-#[derive(Args)]
-struct ReachArguments {
-    /// HTTP endpoint of the chain; repeat it, or separate with commas, for more than one. State that moves money needs
-    /// the same answer from more than half of them.
-    #[arg(long = "rpc-url", env = "RPC_URL", hide_env_values = true, value_delimiter = ',')]
-    rpc_urls: Vec<String>,
-    /// Requests per second to one endpoint; sendings may go ahead of reads.
-    #[arg(long, env = "RPC_RATE", default_value = "50", value_parser = clap::value_parser!(u32).range(1..))]
-    rpc_rate: u32,
-    /// Hash of block 0; without it, what most endpoints say at the start.
-    #[arg(long, env = "GENESIS_HASH")]
-    genesis_hash: Option<B256>,
-    /// keccak256 of the contract's code; without it, what most endpoints say at the start.
-    #[arg(long, env = "CODE_HASH")]
-    code_hash: Option<B256>,
-    /// Block that the contract was made in: older ones are not searched for its events.
-    #[arg(long, env = "CONTRACT_BLOCK", default_value_t = 0)]
-    contract_block: u64,
-    /// Block that counts as final.
-    #[arg(long, env = "CONFIRM", value_enum, default_value = "finalized")]
-    confirm: Confirm,
-    /// An endpoint whose newest block is older is not asked; 0s: no limit.
-    #[arg(long, env = "HEAD_AGE_MAX", default_value = "10m", value_parser = spillway_core::duration::parse)]
-    head_age_max: Duration,
-    /// A head that goes back, or a nonce used by nobody we know, is believed after this: endpoints lag.
-    #[arg(long, env = "LAG", default_value = "30s", value_parser = spillway_core::duration::parse)]
-    lag: Duration,
-}
-
-/// What the poster may spend by itself.
-#[derive(Args)]
-struct BoundArguments {
-    /// Wei per gas that no transaction exceeds.
-    #[arg(long, env = "FEE_CEILING", default_value = "500000000000")]
-    fee_ceiling: u128,
-    /// Wei that the transactions signed in one day (UTC, block time) may cost together, each at its dearest.
-    #[arg(long, env = "FEE_PER_DAY", default_value = "1000000000000000000")]
-    fee_per_day: u128,
-    /// Gas of one transaction.
-    #[arg(long, env = "GAS_LIMIT", default_value_t = TRANSACTION_GAS_MAX, value_parser = clap::value_parser!(u64).range(21_000..=TRANSACTION_GAS_MAX))]
-    gas_limit: u64,
-    /// Gas limits of the transactions signed in one day together.
-    #[arg(long, env = "GAS_PER_DAY", default_value_t = 2_000_000_000)]
-    gas_per_day: u64,
-    /// A transaction not mined after this is replaced by one with higher fees.
-    #[arg(long, env = "BUMP_AFTER", default_value = "48s", value_parser = spillway_core::duration::parse)]
-    bump_after: Duration,
-    /// Posts at the fee ceiling that the account should be able to pay; below it, the condition FundsLow is True.
-    #[arg(long, env = "RESERVE_POSTS", default_value_t = 3)]
-    reserve_posts: u32,
 }
 
 #[derive(Args)]
@@ -121,8 +85,20 @@ struct ClaimArguments {
     #[arg(long, env = "SETTLEMENT_CONTRACT")]
     contract: Address,
     /// Payout address.
-    #[arg(long)]
+    #[arg(long, env = "PAYOUT")]
     provider: Address,
+    /// Keep running, and claim whenever gas takes less than --gas-share of what matured; looked at this often.
+    #[arg(long, env = "CLAIM_EVERY", requires = "coin_price", value_parser = spillway_core::duration::parse)]
+    every: Option<Duration>,
+    /// USD per coin of the chain, for --every.
+    #[arg(long, env = "COIN_PRICE")]
+    coin_price: Option<MicroUsd>,
+    /// The largest part of a claim that gas may take, for --every, in per cent.
+    #[arg(long, env = "GAS_SHARE", default_value_t = 1.0, value_parser = per_cent)]
+    gas_share: f64,
+    /// Health, with --every.
+    #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
+    listen: SocketAddr,
     #[command(flatten)]
     key: KeySource,
 }
@@ -180,16 +156,24 @@ async fn post(arguments: PostArguments) -> anyhow::Result<()> {
             .contract
             .context("--contract (SETTLEMENT_CONTRACT) is required")?,
     };
-    let key = arguments.key.open(place.chain_id).await?;
-    let policy = policy(&arguments.bounds, &arguments.reach);
-    let chain = Chain::new(reach(arguments.reach), place, key.address())?;
+    let signer = arguments.key.load()?;
+    let chain = Chain::new(&arguments.rpc_urls, place, signer.address(), arguments.confirm)?;
     let (registry, health) = (Registry::new(), Health::default());
-    chain.register(&registry)?;
     let metrics = Metrics::new(&registry)?;
     let client = kube::Client::try_default().await.context("no way to the API server")?;
     let payers = Payers::new(client.clone(), chain.clone());
-    let mut poster = Poster::new(client, &arguments.namespace, chain, key, metrics);
-    poster.policy = policy;
+    let documents = arguments.store_url.as_deref().map(Documents::connect).transpose()?;
+    let mut reconciler = Reconciler::new(
+        client.clone(),
+        &arguments.namespace,
+        chain.clone(),
+        documents,
+        arguments.from_block,
+        reconcile::Metrics::new(&registry)?,
+    );
+    reconciler.schedule.period = arguments.reconcile_every;
+    let mut poster = Poster::new(client, &arguments.namespace, chain, signer, metrics);
+    poster.policy.fee_ceiling = arguments.fee_ceiling;
 
     let mut tasks = Tasks::default();
     let served = spillway_process::serve(arguments.listen, health.clone(), registry, tasks.token());
@@ -197,45 +181,60 @@ async fn post(arguments: PostArguments) -> anyhow::Result<()> {
     let running = poster.run(health, tasks.token());
     tasks.spawn("poster", running);
     tasks.spawn("payers", payers.run(tasks.token()));
+    tasks.spawn("reconciler", reconciler.run(tasks.token()));
     tasks.run().await
 }
 
-fn reach(arguments: ReachArguments) -> Reach {
-    Reach {
-        urls: arguments.rpc_urls,
-        confirm: arguments.confirm,
-        genesis: arguments.genesis_hash,
-        code_hash: arguments.code_hash,
-        contract_block: arguments.contract_block,
-        head_age_max: arguments.head_age_max,
-        lag: arguments.lag,
-        requests_per_second: arguments.rpc_rate,
-    }
-}
-
-fn policy(bounds: &BoundArguments, reach: &ReachArguments) -> Policy {
-    Policy {
-        fee_ceiling: bounds.fee_ceiling,
-        fee_per_day: bounds.fee_per_day,
-        gas_limit: bounds.gas_limit,
-        gas_per_day: bounds.gas_per_day,
-        bump_after_seconds: bounds.bump_after.as_secs(),
-        lag_seconds: reach.lag.as_secs(),
-        reserve_posts: bounds.reserve_posts,
-        ..Policy::default()
-    }
-}
-
 async fn run_claim(arguments: ClaimArguments) -> anyhow::Result<()> {
+    let signer = arguments.key.load()?;
+    if let (Some(every), Some(coin)) = (arguments.every, arguments.coin_price) {
+        return keep_claiming(&arguments, signer, every, coin).await;
+    }
     let ClaimArguments {
         rpc_url,
         chain_id,
         contract,
         provider,
-        key,
+        ..
     } = arguments;
-    let claimed = spillway_settlement::claim::claim(&rpc_url, chain_id, contract, provider, key.load()?).await?;
-    print(&claimed)
+    print(&spillway_settlement::claim::claim(&rpc_url, chain_id, contract, provider, signer).await?)
+}
+
+async fn keep_claiming(
+    arguments: &ClaimArguments,
+    signer: PrivateKeySigner,
+    every: Duration,
+    coin: MicroUsd,
+) -> anyhow::Result<()> {
+    let place = Place {
+        chain_id: arguments.chain_id,
+        contract: arguments.contract,
+    };
+    let urls = std::slice::from_ref(&arguments.rpc_url);
+    let claimer = Claimer {
+        // What has matured is final already: the newest block tells.
+        chain: Chain::new(urls, place, signer.address(), Confirm::Latest)?,
+        rpc_url: arguments.rpc_url.clone(),
+        provider: arguments.provider,
+        signer,
+        terms: Terms {
+            coin,
+            share: GasShare::from_per_cent(arguments.gas_share),
+        },
+        every,
+    };
+    let (health, mut tasks) = (Health::default(), Tasks::default());
+    health.set_ready(true);
+    let served = spillway_process::serve(arguments.listen, health, Registry::new(), tasks.token());
+    tasks.spawn("health", async move { Ok(served.await?) });
+    tasks.spawn("claimer", claimer.run(tasks.token()));
+    tasks.run().await
+}
+
+fn per_cent(text: &str) -> Result<f64, String> {
+    let fits = |share: &f64| *share > 0.0 && *share <= 100.0;
+    let share = text.parse().ok().filter(fits);
+    share.ok_or_else(|| format!("`{text}` is not a share: write per cent, above 0 and at most 100, such as 1 or 0.5"))
 }
 
 async fn run_deploy(arguments: DeployArguments) -> anyhow::Result<()> {

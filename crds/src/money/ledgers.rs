@@ -1,12 +1,13 @@
 //! Settlements and jobs as `spillway_core::reconcile` compares them.
 
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
+use spillway_core::batch::entry_parts;
 use spillway_core::merkle;
 use spillway_core::order::job_id;
 use spillway_core::reconcile::{AcceptedReceipt, Claim, SealedBatch};
 
 use super::{ConversionError, hash, leaf_of};
-use crate::{AttemptState, AttemptStatus, InferenceJob, Settlement, SettlementState};
+use crate::{AttemptState, AttemptStatus, InferenceJob, Settlement, SettlementSpec, SettlementState};
 
 /// The Settlement as a ledger's entry.
 ///
@@ -44,6 +45,15 @@ pub fn accepted_receipts(job: &InferenceJob) -> Result<Vec<AcceptedReceipt>, Con
     let attempts = shards.flat_map(|shard| shard.attempts.iter().map(move |attempt| (shard.index, attempt)));
     let owed = attempts.filter(|(_, attempt)| is_owed(attempt));
     owed.map(|(shard, attempt)| receipt(job, shard, attempt)).collect()
+}
+
+/// What each provider earns in a batch of ledger mode, micro-USD.
+///
+/// # Errors
+/// When an entry is malformed.
+pub fn credits_of(spec: &SettlementSpec) -> Result<Vec<(Address, u128)>, ConversionError> {
+    let entry = |text: &String| Ok(entry_parts(hash("spec.credits", text)?));
+    spec.credits.iter().map(entry).collect()
 }
 
 /// Id of the job in leaves; zero before the API server gave it a UID.

@@ -7,6 +7,9 @@ mod assignments;
 mod objects;
 mod stored;
 
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::runtime::events::{Event, EventType};
@@ -18,22 +21,57 @@ use spillway_crds::{AttemptStatus, InferenceJob, InferenceJobStatus, ShardStatus
 use super::plan::{Action, JOB_FINALIZER, JobPlan};
 use super::{Context, ReconcileError};
 use crate::dispatch::OrderKey;
+use assignments::Handovers;
 
-/// `job` was read from the API server after the last change that this process knows of.
-pub(super) async fn apply(context: &Context, job: InferenceJob, plan: &JobPlan) -> Result<(), ReconcileError> {
+/// Pods made in one pass: a large job lets its bound pods be handed over in between.
+const PODS_PER_PASS: usize = 128;
+/// Requests of one pass on their way at the same time; jobs share [`super::WRITES_AT_ONCE`].
+const ABREAST: usize = 8;
+/// The next pass, when this one left something to do.
+const SOON: Duration = Duration::from_millis(1);
+
+/// `job` is no older than our own last write. Says when to go on if the plan was too much for one pass.
+pub(super) async fn apply(
+    context: &Context,
+    job: &InferenceJob,
+    plan: &JobPlan,
+) -> Result<Option<Duration>, ReconcileError> {
     let planned = InferenceJob {
         status: Some(plan.status.clone()),
         ..job.clone()
     };
-    for action in plan.actions.iter().filter(|action| action.precedes_status()) {
-        execute(context, &planned, action).await?;
-    }
+    let (first, then): (Vec<&Action>, Vec<&Action>) = plan.actions.iter().partition(|action| action.precedes_status());
+    execute_all(context, &planned, &first).await?;
+    let started = Instant::now();
     let mut current = planned;
     if job.status.as_ref() != Some(&plan.status) {
-        current = write_status(context, &current).await?;
+        current = write_status(context, current).await?;
     }
-    for action in plan.actions.iter().filter(|action| !action.precedes_status()) {
-        execute(context, &current, action).await?;
+    context.progress.rest(uid(job), started.elapsed());
+    let mut pods = 0;
+    let fits = |action: &&Action| {
+        pods += usize::from(matches!(action, Action::CreatePod { .. }));
+        pods <= PODS_PER_PASS || !matches!(action, Action::CreatePod { .. })
+    };
+    let fitting: Vec<&Action> = then.iter().copied().filter(fits).collect();
+    execute_all(context, &current, &fitting).await?;
+    Ok((fitting.len() < then.len()).then_some(SOON))
+}
+
+/// In order, but for neighbours that may run abreast. Those on their way are awaited even when one failed.
+async fn execute_all(context: &Context, job: &InferenceJob, actions: &[&Action]) -> Result<(), ReconcileError> {
+    let handovers = Handovers::new(context, job);
+    for group in actions.chunk_by(|one, other| one.runs_abreast() && other.runs_abreast()) {
+        let running: Vec<_> = group
+            .iter()
+            .map(|action| execute(context, job, &handovers, action))
+            .collect();
+        let mut results = futures::stream::iter(running).buffer_unordered(ABREAST);
+        let mut outcome = Ok(());
+        while let Some(result) = results.next().await {
+            outcome = outcome.and(result);
+        }
+        outcome?;
     }
     Ok(())
 }
@@ -42,18 +80,26 @@ fn jobs(context: &Context, job: &InferenceJob) -> Api<InferenceJob> {
     Api::namespaced(context.client.clone(), &job.namespace().unwrap_or_default())
 }
 
-/// A replace with the resourceVersion that was read: a plan made on an older picture is refused whole.
-async fn write_status(context: &Context, job: &InferenceJob) -> Result<InferenceJob, ReconcileError> {
-    let written = jobs(context, job)
-        .replace_status(&job.name_any(), &PostParams::default(), job)
+/// A replace with the resourceVersion that was planned on: a plan made on an older picture is refused whole.
+async fn write_status(context: &Context, mut job: InferenceJob) -> Result<InferenceJob, ReconcileError> {
+    let written = jobs(context, &job)
+        .replace_status(&job.name_any(), &PostParams::default(), &job)
         .await;
-    written.map_err(|error| match error {
-        kube::Error::Api(status) if status.is_conflict() => ReconcileError::Outdated,
+    let written = written.map_err(|error| match error {
+        kube::Error::Api(status) if status.is_conflict() || status.is_not_found() => ReconcileError::Outdated,
         error => error.into(),
-    })
+    })?;
+    context.progress.wrote(&written);
+    job.metadata.resource_version = written.metadata.resource_version;
+    Ok(job)
 }
 
-async fn execute(context: &Context, job: &InferenceJob, action: &Action) -> Result<(), ReconcileError> {
+async fn execute(
+    context: &Context,
+    job: &InferenceJob,
+    handovers: &Handovers<'_>,
+    action: &Action,
+) -> Result<(), ReconcileError> {
     tracing::info!(namespace = job.namespace(), job = job.name_any(), %action, "apply");
     match action {
         Action::AddFinalizer => set_finalizers(context, job, with_finalizer(job)).await,
@@ -79,7 +125,7 @@ async fn execute(context: &Context, job: &InferenceJob, action: &Action) -> Resu
         Action::MirrorPod { shard, attempt, state } => {
             objects::mirror_pod(context, job, *shard, *attempt, *state).await
         }
-        Action::CreateAssignment { shard, attempt } => assignments::create(context, job, *shard, *attempt).await,
+        Action::CreateAssignment { shard, attempt } => handovers.hand_over(*shard, *attempt).await,
         Action::DeleteAssignment { namespace, name, uid } => assignments::delete(context, namespace, name, uid).await,
         Action::ReleaseAssignment { namespace, name, uid } => assignments::release(context, namespace, name, uid).await,
         Action::Event { warning, reason, note } => {
@@ -120,7 +166,10 @@ async fn set_finalizers(context: &Context, job: &InferenceJob, finalizers: Vec<S
         .patch(&job.name_any(), &PatchParams::default(), &Patch::Merge(patch))
         .await;
     match done {
-        Ok(_) => Ok(()),
+        Ok(written) => {
+            context.progress.wrote(&written);
+            Ok(())
+        }
         Err(kube::Error::Api(status)) if status.is_conflict() => Err(ReconcileError::Outdated),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
         Err(error) => Err(error.into()),

@@ -5,6 +5,7 @@
 use std::fmt::Debug;
 use std::future::Future;
 use std::hash::Hash;
+use std::sync::Arc;
 
 use futures::channel::mpsc::UnboundedSender;
 use futures::{StreamExt, pin_mut};
@@ -19,6 +20,9 @@ use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use spillway_crds::{GpuProvider, InferenceJob, Settlement, SpendPolicy, WorkAssignment, names};
+
+use super::held::Held;
+use super::market::{Market, MarketKeeper};
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -91,6 +95,8 @@ pub(super) struct Caches {
     pub policies: Store<SpendPolicy>,
     pub providers: Store<GpuProvider>,
     pub assignments: Store<WorkAssignment>,
+    pub held: Arc<Held>,
+    pub market: Arc<MarketKeeper>,
     pub settlements: Store<Settlement>,
     pods: Store<SlimPod>,
     pod_kind: ApiResource,
@@ -104,7 +110,12 @@ pub(super) enum Hint {
 }
 
 impl Caches {
-    pub(super) fn pod(&self, namespace: &str, name: &str) -> Option<std::sync::Arc<SlimPod>> {
+    /// The offers of now. Asked before the cache of assignments, it never counts one that the cache does not show.
+    pub(super) fn market(&self) -> Arc<Market> {
+        self.market.current(|| self.providers.state(), &self.held)
+    }
+
+    pub(super) fn pod(&self, namespace: &str, name: &str) -> Option<Arc<SlimPod>> {
         self.pods
             .get(&ObjectRef::new_with(name, self.pod_kind.clone()).within(namespace))
     }
@@ -127,50 +138,24 @@ pub(super) fn watch_all(
     hints: &UnboundedSender<Hint>,
 ) -> (Caches, impl Future<Output = ()> + Send + use<>) {
     let all = watcher::Config::default;
-    let labelled = || all().labels(names::LABEL_JOB_UID);
     let pod_kind = ApiResource::erase::<Pod>(&());
     let pod_api: Api<SlimPod> = Api::all_with(client.clone(), &pod_kind);
-    let (jobs, watch_jobs) = watch(Api::all(client.clone()), (), all(), shrink_metadata, job_itself, hints);
-    let (policies, watch_policies) = watch(
-        Api::all(client.clone()),
-        (),
-        all(),
-        shrink_metadata,
-        |_: &_| Hint::AllJobs,
-        hints,
-    );
-    let (providers, watch_providers) = watch(
-        Api::all(client.clone()),
-        (),
-        all(),
-        shrink_metadata,
-        |_: &_| Hint::AllJobs,
-        hints,
-    );
-    let (assignments, watch_assignments) = watch(
-        Api::all(client.clone()),
-        (),
-        all(),
-        shrink_assignment,
-        job_of_assignment,
-        hints,
-    );
-    let (settlements, watch_settlements) = watch(
-        Api::namespaced(client.clone(), namespace),
-        (),
-        all(),
-        shrink_settlement,
-        |_: &_| Hint::AllJobs,
-        hints,
-    );
-    let (pods, watch_pods) = watch(
-        pod_api,
-        pod_kind.clone(),
-        labelled(),
-        shrink_metadata,
-        job_of_pod,
-        hints,
-    );
+    let (held, market) = (Arc::new(Held::default()), Arc::new(MarketKeeper::default()));
+    let (holding, offering) = (held.clone(), market.clone());
+    let any = |_: &_| Hint::AllJobs;
+    let jobs = Watched::new(Api::all(client.clone()), all(), shrink_metadata);
+    let (jobs, watch_jobs) = jobs.watch((), |_| {}, job_itself, hints);
+    let policies = Watched::new(Api::all(client.clone()), all(), shrink_metadata);
+    let (policies, watch_policies) = policies.watch((), |_| {}, |_: &SpendPolicy| Hint::AllJobs, hints);
+    let providers = Watched::new(Api::all(client.clone()), all(), shrink_metadata);
+    let (providers, watch_providers) = providers.watch((), move |_| offering.providers_changed(), any, hints);
+    let assignments = Watched::new(Api::all(client.clone()), all(), shrink_assignment);
+    let (assignments, watch_assignments) =
+        assignments.watch((), move |event| holding.note(event), job_of_assignment, hints);
+    let settlements = Watched::new(Api::namespaced(client.clone(), namespace), all(), shrink_settlement);
+    let (settlements, watch_settlements) = settlements.watch((), |_| {}, |_: &Settlement| Hint::AllJobs, hints);
+    let pods = Watched::new(pod_api, all().labels(names::LABEL_JOB_UID), shrink_metadata);
+    let (pods, watch_pods) = pods.watch(pod_kind.clone(), |_| {}, job_of_pod, hints);
     let watching = async move {
         tokio::join!(
             watch_jobs,
@@ -187,6 +172,8 @@ pub(super) fn watch_all(
             policies,
             providers,
             assignments,
+            held,
+            market,
             settlements,
             pods,
             pod_kind,
@@ -195,41 +182,65 @@ pub(super) fn watch_all(
     )
 }
 
-fn watch<K, F>(
+/// What is watched, and the fields of it that are not kept.
+struct Watched<K> {
     api: Api<K>,
-    kind: K::DynamicType,
     config: watcher::Config,
     shrink: fn(&mut K),
-    hint: F,
-    hints: &UnboundedSender<Hint>,
-) -> (Store<K>, impl Future<Output = ()> + Send + use<K, F>)
+}
+
+impl<K> Watched<K>
 where
-    F: Fn(&K) -> Hint + Send + 'static,
     K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     K::DynamicType: Clone + Eq + Hash + Debug + Send + Sync + Unpin,
 {
-    let writer = reflector::store::Writer::new(kind);
-    let store = writer.as_reader();
-    let hints = hints.clone();
-    let watching = async move {
-        let events = watcher(api, config).default_backoff().modify(shrink).reflect(writer);
-        pin_mut!(events);
-        while let Some(event) = events.next().await {
-            let hint = match event {
-                Ok(Event::Apply(object) | Event::Delete(object)) => hint(&object),
-                // A list becomes visible as a whole, at its end.
-                Ok(Event::InitDone) => Hint::AllJobs,
-                Ok(Event::Init | Event::InitApply(_)) => continue,
-                Err(error) => {
-                    tracing::warn!(%error, "watch interrupted; it is resumed");
-                    continue;
+    fn new(api: Api<K>, config: watcher::Config, shrink: fn(&mut K)) -> Self {
+        Self { api, config, shrink }
+    }
+
+    /// A cache, and the future that fills it. `note` sees each event after the cache took it in, and before the hint.
+    fn watch<N, H>(
+        self,
+        kind: K::DynamicType,
+        note: N,
+        hint: H,
+        hints: &UnboundedSender<Hint>,
+    ) -> (Store<K>, impl Future<Output = ()> + Send + use<K, N, H>)
+    where
+        N: Fn(&Event<K>) + Send + 'static,
+        H: Fn(&K) -> Hint + Send + 'static,
+    {
+        let writer = reflector::store::Writer::new(kind);
+        let store = writer.as_reader();
+        let hints = hints.clone();
+        let watching = async move {
+            let events = watcher(self.api, self.config).default_backoff();
+            let events = events.modify(self.shrink).reflect(writer);
+            pin_mut!(events);
+            while let Some(event) = events.next().await {
+                let hint = event.map(|event| {
+                    note(&event);
+                    hint_of(&event, &hint)
+                });
+                match hint {
+                    // The receiver ends with the controller, and this task with both.
+                    Ok(Some(hint)) => drop(hints.unbounded_send(hint)),
+                    Ok(None) => {}
+                    Err(error) => tracing::warn!(%error, "watch interrupted; it is resumed"),
                 }
-            };
-            // The receiver ends with the controller, and this task with both.
-            let _ = hints.unbounded_send(hint);
-        }
-    };
-    (store, watching)
+            }
+        };
+        (store, watching)
+    }
+}
+
+fn hint_of<K>(event: &Event<K>, hint: impl Fn(&K) -> Hint) -> Option<Hint> {
+    match event {
+        Event::Apply(object) | Event::Delete(object) => Some(hint(object)),
+        // A list becomes visible as a whole, at its end.
+        Event::InitDone => Some(Hint::AllJobs),
+        Event::Init | Event::InitApply(_) => None,
+    }
 }
 
 fn shrink_metadata<K: Resource>(object: &mut K) {

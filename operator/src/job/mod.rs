@@ -1,15 +1,19 @@
 //! InferenceJobs: observe → plan → apply → status. The one writer of InferenceJob.status.
 //!
 //! In: a job and everything that bears on it ([`observed`]). Out: the plan of a pure planner ([`plan`]), carried out by
-//! `apply`. A plan made from caches that would change nothing costs no request; one that would is made again over
-//! the job as the API server has it now, and its status is written with that resourceVersion before anything else.
+//! `apply`. Plans are made one at a time: each sees what the others promised. A job that the watch shows older than our
+//! own last write is not planned; the status is written with the version that was planned on, before anything else.
 
 mod answers;
 mod apply;
 mod caches;
+mod held;
+pub mod market;
 mod observe;
 pub mod observed;
 pub mod plan;
+mod progress;
+mod promises;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -20,11 +24,11 @@ use futures::{FutureExt, Stream, StreamExt};
 use jiff::Timestamp;
 use kube::runtime::controller::{Action, Config, applier};
 use kube::runtime::events::{Recorder, Reporter};
-use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Api, Client, ResourceExt};
+use kube::runtime::reflector::ObjectRef;
+use kube::{Client, ResourceExt};
 use spillway_crds::market::SpecError;
 use spillway_crds::{InferenceJob, job_condition, names};
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::accrual::{AccrualError, SealedAttempts};
@@ -34,13 +38,15 @@ use crate::store::{HubStore, StoreError};
 use crate::verification::RecordError;
 use answers::Answers;
 use caches::{Caches, Hint, watch_all};
+use progress::Progress;
+use promises::Promises;
 
-/// Jobs reconciled at the same time.
-const CONCURRENCY: u16 = 16;
+/// Jobs reconciled at the same time; most of them wait for the API server.
+const CONCURRENCY: u16 = 64;
+/// Requests that make or end attempts, over all jobs, on their way at the same time.
+const WRITES_AT_ONCE: usize = 16;
 /// Results objects held in memory at the same time.
 const RESULTS_AT_ONCE: usize = 2;
-/// Changes that come in a burst are looked at together.
-const DEBOUNCE: Duration = Duration::from_millis(50);
 /// A change that may bear on every job is passed on this often at most.
 const ALL_JOBS_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -66,7 +72,9 @@ struct Context {
     answers: Answers,
     sealed: Arc<SealedAttempts>,
     recorder: Recorder,
-    dispatching: Mutex<()>,
+    promises: Promises,
+    progress: Progress,
+    writing: Semaphore,
     reading: Semaphore,
 }
 
@@ -131,7 +139,9 @@ pub async fn run(
         caches,
         answers: Answers::default(),
         sealed: settings.sealed,
-        dispatching: Mutex::new(()),
+        promises: Promises::default(),
+        progress: Progress::default(),
+        writing: Semaphore::new(WRITES_AT_ONCE),
         reading: Semaphore::new(RESULTS_AT_ONCE),
     });
     tokio::select! {
@@ -144,8 +154,9 @@ pub async fn run(
 async fn reconcile_all(context: Arc<Context>, hinted: UnboundedReceiver<Hint>) -> anyhow::Result<()> {
     context.caches.ready().await?;
     let jobs = context.caches.jobs.clone();
-    let queue = queue(jobs.clone(), hinted).map(Ok::<_, Infallible>);
-    let config = Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE);
+    let queue = queue(context.clone(), hinted).map(Ok::<_, Infallible>);
+    // Bursts are looked at together because a job rests after each pass.
+    let config = Config::default().concurrency(CONCURRENCY);
     let reconciled = applier(
         |job, context| reconcile(job, context).boxed(),
         on_error,
@@ -165,18 +176,22 @@ async fn reconcile_all(context: Arc<Context>, hinted: UnboundedReceiver<Hint>) -
 }
 
 /// One job at a time as hinted; all of them together once per interval.
-fn queue(jobs: Store<InferenceJob>, hinted: UnboundedReceiver<Hint>) -> impl Stream<Item = ObjectRef<InferenceJob>> {
+fn queue(context: Arc<Context>, hinted: UnboundedReceiver<Hint>) -> impl Stream<Item = ObjectRef<InferenceJob>> {
     let ticks = tokio::time::interval(ALL_JOBS_INTERVAL);
     futures::stream::unfold(
-        (jobs, hinted, ticks, false),
-        |(jobs, mut hinted, mut ticks, mut all)| async move {
+        (context, hinted, ticks, false),
+        |(context, mut hinted, mut ticks, mut all)| async move {
             loop {
                 tokio::select! {
                     hint = hinted.next() => match hint? {
-                        Hint::Job(job) => return Some((vec![job], (jobs, hinted, ticks, all))),
+                        Hint::Job(job) => return Some((vec![job], (context, hinted, ticks, all))),
                         Hint::AllJobs => all = true,
                     },
-                    _ = ticks.tick(), if all => return Some((unsettled(&jobs), (jobs, hinted, ticks, false))),
+                    _ = ticks.tick(), if all => {
+                        let jobs = context.caches.jobs.state();
+                        context.progress.retain(&jobs.iter().filter_map(|job| job.uid()).collect());
+                        return Some((unsettled(&jobs), (context, hinted, ticks, false)));
+                    }
                 }
             }
         },
@@ -185,7 +200,7 @@ fn queue(jobs: Store<InferenceJob>, hinted: UnboundedReceiver<Hint>) -> impl Str
 }
 
 /// Jobs whose story goes on.
-fn unsettled(jobs: &Store<InferenceJob>) -> Vec<ObjectRef<InferenceJob>> {
+fn unsettled(jobs: &[Arc<InferenceJob>]) -> Vec<ObjectRef<InferenceJob>> {
     let is_settled = |job: &InferenceJob| {
         let conditions = job.status.iter().flat_map(|status| &status.conditions);
         conditions
@@ -193,8 +208,7 @@ fn unsettled(jobs: &Store<InferenceJob>) -> Vec<ObjectRef<InferenceJob>> {
             .any(|condition| condition.type_ == job_condition::SETTLED && condition.status == "True")
     };
     let open = |job: &Arc<InferenceJob>| !is_settled(job) || job.metadata.deletion_timestamp.is_some();
-    jobs.state()
-        .iter()
+    jobs.iter()
         .filter(|job| open(job))
         .map(|job| ObjectRef::from_obj(&**job))
         .collect()
@@ -202,45 +216,49 @@ fn unsettled(jobs: &Store<InferenceJob>) -> Vec<ObjectRef<InferenceJob>> {
 
 async fn reconcile(job: Arc<InferenceJob>, context: Arc<Context>) -> Result<Action, ReconcileError> {
     let uid = job.uid().unwrap_or_default();
+    if let Some(rest) = context.progress.rests_for(&uid) {
+        return Ok(Action::requeue(rest));
+    }
     let requeue_after = pass(&context, &job).await?;
     context.answers.succeeded(&uid);
     Ok(Action::requeue(requeue_after))
 }
 
 async fn pass(context: &Context, job: &InferenceJob) -> Result<Duration, ReconcileError> {
+    if context.progress.is_behind(job) {
+        return Err(ReconcileError::Outdated);
+    }
     let planned = plan_over(context, job).await?;
     if is_at_rest(job, &planned) {
         return Ok(planned.requeue_after);
     }
-    let api: Api<InferenceJob> = Api::namespaced(context.client.clone(), &job.namespace().unwrap_or_default());
-    let Some(live) = api
-        .get_opt(&job.name_any())
-        .await?
-        .filter(|live| live.uid() == job.uid())
-    else {
-        context.answers.forget_job(
-            &job.namespace().unwrap_or_default(),
-            &job.name_any(),
-            &job.uid().unwrap_or_default(),
-        );
-        return Ok(Duration::from_secs(3600));
-    };
-    let planned = if live.resource_version() == job.resource_version() {
-        planned
-    } else {
-        plan_over(context, &live).await?
-    };
-    apply::apply(context, live, &planned).await?;
+    let uid = job.uid().unwrap_or_default();
+    let before = context.progress.written(&uid);
+    let applied = apply::apply(context, job, &planned).await;
+    let written = context
+        .progress
+        .written(&uid)
+        .filter(|_| context.progress.written(&uid) != before);
+    context.promises.lock().settle(&uid, written);
+    let requeue_after = applied?.map_or(planned.requeue_after, |sooner| sooner.min(planned.requeue_after));
     let attempts = planned.status.shards.iter().flat_map(|shard| &shard.attempts);
     context
         .answers
         .forget_pods(attempts.filter_map(|attempt| attempt.pod_uid.as_ref()));
-    Ok(planned.requeue_after)
+    Ok(requeue_after)
 }
 
+/// One plan at a time, so that no two promise the same GPU.
 async fn plan_over(context: &Context, job: &InferenceJob) -> Result<plan::JobPlan, ReconcileError> {
-    let observed = observe::observe(context, job).await?;
-    Ok(plan::plan(&observed, Timestamp::now()))
+    let mut observed = observe::observe(context, job).await?;
+    let mut promises = context.promises.lock();
+    let (jobs, uid) = (context.caches.jobs.state(), job.uid().unwrap_or_default());
+    observed.promised = promises.by_others(&uid, &jobs, &observed.offers, &context.caches.held);
+    let planned = plan::plan(&observed, Timestamp::now());
+    if !is_at_rest(job, &planned) {
+        promises.plan(job, &planned.status);
+    }
+    Ok(planned)
 }
 
 fn is_at_rest(job: &InferenceJob, planned: &plan::JobPlan) -> bool {

@@ -1,6 +1,7 @@
 //! Gathers what bears on one job: watch caches first, the hub store only for open questions.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -8,10 +9,8 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 use spillway_core::knowledge::Knowledge;
-use spillway_core::market::Offer;
 use spillway_core::money::MicroUsd;
 use spillway_core::shard::{PublishedReport, ShardManifest, WorkReport};
-use spillway_crds::market::{gpus_held, gpus_in_use, offers_of};
 use spillway_crds::{
     AttemptStatus, GpuProvider, InferenceJob, SettlementState, ShardState, ShardStatus, WorkAssignment, job_condition,
     names, provider_condition,
@@ -37,6 +36,8 @@ const SILENT: &str = "HeartbeatSilent";
 pub(super) async fn observe(context: &Context, job: &InferenceJob) -> Result<Observed, ReconcileError> {
     let status = job.status.clone().unwrap_or_default();
     let is_over = is_over(job);
+    // In this order: an assignment that the market counts is among the assignments.
+    let offers = context.caches.market();
     let assignments = context.caches.assignments.state();
     let examined = examine_open(context, job).await;
     Ok(Observed {
@@ -52,11 +53,8 @@ pub(super) async fn observe(context: &Context, job: &InferenceJob) -> Result<Obs
         } else {
             spent_by_others(context, job)
         },
-        offers: if is_over {
-            Vec::new()
-        } else {
-            offers(context, &assignments)
-        },
+        offers: if is_over { Arc::default() } else { offers },
+        promised: Vec::new(),
         providers: providers(context),
         pods: attempt_pods(context, job).await?,
         assignments: own_assignments(job, &assignments),
@@ -131,28 +129,6 @@ fn spent_by_others(context: &Context, job: &InferenceJob) -> BTreeMap<String, Mi
     sums
 }
 
-fn offers(context: &Context, assignments: &[std::sync::Arc<WorkAssignment>]) -> Vec<Offer> {
-    let mut held = BTreeMap::<String, Vec<(&str, u32)>>::new();
-    for assignment in assignments {
-        let gpus = gpus_held(assignment);
-        if gpus > 0 {
-            let namespace = assignment.namespace().unwrap_or_default();
-            held.entry(namespace)
-                .or_default()
-                .push((assignment.spec.host.as_str(), gpus));
-        }
-    }
-    let providers = context.caches.providers.state();
-    let offers = providers.iter().flat_map(|provider| {
-        let held = held
-            .get(&names::provider_namespace(&provider.name_any()))
-            .cloned()
-            .unwrap_or_default();
-        offers_of(provider, &gpus_in_use(provider, held))
-    });
-    offers.collect()
-}
-
 fn providers(context: &Context) -> BTreeMap<String, ProviderFact> {
     let fact = |provider: &GpuProvider| ProviderFact {
         payout_address: provider.spec.payout_address.clone(),
@@ -181,7 +157,7 @@ fn is_lost(provider: &GpuProvider) -> bool {
     silent || provider.metadata.deletion_timestamp.is_some()
 }
 
-fn own_assignments(job: &InferenceJob, all: &[std::sync::Arc<WorkAssignment>]) -> BTreeMap<AttemptKey, AssignmentFact> {
+fn own_assignments(job: &InferenceJob, all: &[Arc<WorkAssignment>]) -> BTreeMap<AttemptKey, AssignmentFact> {
     let own = all.iter().filter(|assignment| assignment.spec.job.uid == uid(job));
     own.filter_map(|assignment| {
         Some((
@@ -215,7 +191,10 @@ async fn attempt_pods(context: &Context, job: &InferenceJob) -> Result<BTreeMap<
             let name = names::attempt_pod(&job.name_any(), shard.index, attempt.number);
             if let Some(pod) = context.caches.pod(&namespace, &name) {
                 let ours = is_ours(context, job, shard.index, attempt, &pod).await?;
+                context.answers.pod_was_shown(&namespace, &name);
                 pods.insert(name, pod_fact(&pod, ours));
+            } else if let Some(made) = context.answers.made_pod(&namespace, &name) {
+                pods.insert(name, made);
             } else if let Some(stranger) = context.answers.stranger(&namespace, &name) {
                 pods.insert(name, stranger);
             }

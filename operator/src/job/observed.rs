@@ -3,6 +3,7 @@
 //! A map without an entry says "not there"; [`Knowledge`] says whether that could be asked at all.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use spillway_core::knowledge::Knowledge;
 use spillway_core::market::Offer;
@@ -10,6 +11,7 @@ use spillway_core::money::MicroUsd;
 use spillway_core::shard::{PublishedReport, ShardManifest};
 use spillway_crds::{InferenceJob, SpendPolicy, Time, WorkAssignmentStatus, names};
 
+use super::market::Market;
 use crate::accrual::Proof;
 use crate::verification::{Compared, Examined};
 
@@ -22,7 +24,9 @@ pub struct Observed {
     pub policies: Vec<SpendPolicy>,
     /// Reserved or spent today (UTC) by the other jobs that name the same SpendPolicy, per policy.
     pub spent_today: BTreeMap<String, MicroUsd>,
-    pub offers: Vec<Offer>,
+    pub offers: Arc<Market>,
+    /// GPUs that are promised to attempts of other jobs, by position in `offers`; shorter means none.
+    pub promised: Vec<u32>,
     pub providers: BTreeMap<String, ProviderFact>,
     /// Attempt pods by name.
     pub pods: BTreeMap<String, PodFact>,
@@ -119,6 +123,6 @@ impl Observed {
     }
 
     pub fn offer(&self, node: &str) -> Option<&Offer> {
-        self.offers.iter().find(|offer| offer.node == node)
+        self.offers.get(node)
     }
 }

@@ -15,6 +15,7 @@ mod draft;
 mod ledger;
 mod placement;
 mod publishing;
+mod room;
 mod settling;
 mod splitting;
 mod summary;
@@ -24,8 +25,9 @@ use jiff::Timestamp;
 use spillway_crds::job_condition;
 
 pub use action::{Action, JobPlan};
-pub use candidates::{CandidateTerms, CandidatesRecord};
+pub use candidates::{CandidateTerms, CandidatesRecord, PinnedAttempt};
 pub use ledger::{reserved, spent_on};
+pub(super) use room::Room;
 pub use verification::{Questions, questions};
 
 use super::observed::Observed;
@@ -80,4 +82,4 @@ fn has_finalizer(observed: &Observed) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::job) mod tests;

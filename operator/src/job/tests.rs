@@ -412,14 +412,18 @@ async fn proofs_hold(client: &Client, job: &InferenceJob) {
 async fn candidates_are_told(store: &HubStore, job: &InferenceJob) {
     for shard in &job.status.as_ref().unwrap().shards {
         for attempt in &shard.attempts {
-            let key = keys::candidates(&job.uid().unwrap(), shard.index, attempt.number);
+            let key = keys::candidates(&job.uid().unwrap(), attempt.candidates_record.as_deref().unwrap());
             let record: Value = serde_json::from_slice(&store.get(&key, 64 << 10).await.unwrap()).unwrap();
             assert_eq!(record["offers"], PROVIDERS.len());
+            let attempts = record["attempts"].as_array().unwrap();
+            let own = attempts
+                .iter()
+                .find(|one| one["shard"] == shard.index && one["attempt"] == attempt.number);
+            let places = own.unwrap()["pinned"].as_array().unwrap().iter();
+            let pinned = places.map(|place| usize::try_from(place.as_u64().unwrap()).unwrap());
+            let nodes: Vec<&Value> = pinned.map(|place| &record["candidates"][place]["node"]).collect();
             let node = attempt.node.as_deref().unwrap();
-            assert!(
-                record["pinned"].as_array().unwrap().iter().any(|pinned| pinned == node),
-                "{record}"
-            );
+            assert!(nodes.iter().any(|pinned| *pinned == node), "{record}");
         }
     }
 }
@@ -497,4 +501,111 @@ async fn a_job_deleted_while_it_runs_leaves_nothing() {
     assert!(jobs.get_opt("embed").await.unwrap().is_some());
     let _others = play_others(&client, &store).drop_guard();
     delete_leaves_nothing(&client, &store, &jobs, &made).await;
+}
+
+/// Five more owners of one GPU each.
+async fn more_providers(client: &Client) -> Vec<String> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let mut nodes: Vec<String> = PROVIDERS
+        .iter()
+        .map(|(name, _)| names::virtual_node(name, "host"))
+        .collect();
+    for name in ["cora", "dido", "erin", "fred", "gaia"] {
+        create(
+            &namespaces,
+            json!({"metadata": {"name": names::provider_namespace(name)}}),
+        )
+        .await;
+        join(client, name, "0.95").await;
+        nodes.push(names::virtual_node(name, "host"));
+    }
+    nodes
+}
+
+/// The attempt that each job expects, once all of them do.
+async fn expected(jobs: &Api<InferenceJob>, names: &[String]) -> Vec<AttemptStatus> {
+    eventually("every job expects an attempt", LIMIT, || async {
+        let mut found = Vec::new();
+        for name in names {
+            found.push(attempts(&jobs.get(name).await.ok()?).pop()?);
+        }
+        Some(found)
+    })
+    .await
+    .unwrap()
+}
+
+/// No herd: jobs that come at once are each promised a GPU of their own.
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_that_come_at_once_do_not_pin_the_same_node_first() {
+    let plane = ControlPlane::start().await.unwrap();
+    let client = plane.client().await.unwrap();
+    let store = memory_store();
+    prepare(&client).await;
+    let nodes = more_providers(&client).await;
+    let _operator = start(&client, &store).drop_guard();
+    let jobs: Api<InferenceJob> = Api::namespaced(client.clone(), "team-a");
+    let names: Vec<String> = (0..nodes.len()).map(|index| format!("job-{index}")).collect();
+    futures::future::join_all(names.iter().map(|name| create(&jobs, job(name)))).await;
+    let mut firsts: Vec<String> = expected(&jobs, &names)
+        .await
+        .into_iter()
+        .map(|attempt| attempt.candidates[0].clone())
+        .collect();
+    firsts.sort_unstable();
+    let mut nodes = nodes;
+    nodes.sort_unstable();
+    assert_eq!(firsts, nodes, "seven jobs, seven GPUs");
+}
+
+/// S4: whatever kube-scheduler binds, a GPU is assigned once; whoever comes second is placed anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_pods_on_one_gpu_get_one_assignment_there() {
+    let plane = ControlPlane::start().await.unwrap();
+    let client = plane.client().await.unwrap();
+    let store = memory_store();
+    prepare(&client).await;
+    more_providers(&client).await;
+    let jobs: Api<InferenceJob> = Api::namespaced(client.clone(), "team-a");
+    let names = ["one".to_owned(), "two".to_owned()];
+    let operator = start(&client, &store);
+    for name in &names {
+        create(&jobs, job(name)).await;
+    }
+    let both = expected(&jobs, &names).await;
+    let shared = both[0]
+        .candidates
+        .iter()
+        .find(|node| both[1].candidates.contains(node))
+        .unwrap();
+    let pods: Api<Pod> = Api::namespaced(client.clone(), "team-a");
+    for name in &names {
+        let pod = names::attempt_pod(name, 0, 0);
+        eventually("the pod is made", LIMIT, || async { pods.get_opt(&pod).await.ok()? })
+            .await
+            .unwrap();
+    }
+    // Both are bound while nobody looks, as after a restart.
+    operator.cancel();
+    for name in &names {
+        let pod = names::attempt_pod(name, 0, 0);
+        let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod}, "target": {"kind": "Node", "name": shared}});
+        pods.create_subresource::<Value, Value>("binding", &pod, &PostParams::default(), &binding)
+            .await
+            .unwrap();
+    }
+    let _operator = start(&client, &store).drop_guard();
+    eventually("the second is placed anew", LIMIT, || async {
+        let mut ended = 0;
+        for name in &names {
+            let attempts = attempts(&jobs.get(name).await.ok()?);
+            ended += usize::from(attempts.len() == 2 && attempts[0].state == AttemptState::Cancelled);
+        }
+        (ended == 1).then_some(())
+    })
+    .await
+    .unwrap();
+    let assignments: Api<WorkAssignment> = Api::all(client.clone());
+    let held = assignments.list(&ListParams::default()).await.unwrap().items;
+    assert_eq!(held.len(), 1, "{held:#?}");
 }

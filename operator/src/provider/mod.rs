@@ -23,6 +23,7 @@ use spillway_crds::{GpuProvider, ProviderInventory, WorkAssignment, names};
 use tokio_util::sync::CancellationToken;
 
 use heartbeat::{Heartbeats, Read};
+pub use node::VirtualNode;
 use plan::{Action, Observed, plan};
 
 /// A pass reads a handful of lists; heartbeats come every 5 s.

@@ -1,4 +1,4 @@
-//! WorkAssignments: created under the last check of capacity, deleted by UID, released when nothing is left.
+//! WorkAssignments: created once their GPUs are reserved, deleted by UID, released when nothing is left.
 
 use jiff::Timestamp;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
@@ -6,71 +6,83 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 use rand::SeedableRng;
 use serde_json::json;
-use spillway_crds::market::gpus_held;
 use spillway_crds::{ASSIGNMENT_FINALIZER, GpuProvider, InferenceJob, WorkAssignment, names};
+use tokio::sync::OnceCell;
 
 use super::{ReconcileError, created, deleted, found, order_key, uid};
-use crate::dispatch::{Handover, build_assignment};
+use crate::dispatch::{Handover, OrderKey, build_assignment};
 use crate::job::Context;
 
-/// Hands an attempt over. One at a time in this process: the GPUs counted are still free when the assignment is written.
-pub(super) async fn create(
-    context: &Context,
-    job: &InferenceJob,
-    shard: u32,
-    attempt: u16,
-) -> Result<(), ReconcileError> {
-    let (status, shard, attempt) = found(job, shard, attempt)?;
-    let provider_name = attempt.provider.as_deref().unwrap_or_default();
-    let provider = context
+/// Hands attempts of one job over, within one pass. The order-signing key is read once, when it is first needed.
+pub(super) struct Handovers<'a> {
+    context: &'a Context,
+    job: &'a InferenceJob,
+    key: OnceCell<OrderKey>,
+}
+
+impl<'a> Handovers<'a> {
+    pub(super) fn new(context: &'a Context, job: &'a InferenceJob) -> Self {
+        let key = OnceCell::new();
+        Self { context, job, key }
+    }
+
+    pub(super) async fn hand_over(&self, shard: u32, attempt: u16) -> Result<(), ReconcileError> {
+        let (context, job) = (self.context, self.job);
+        let (status, shard, attempt) = found(job, shard, attempt)?;
+        let provider_name = attempt.provider.as_deref().unwrap_or_default();
+        let name = names::assignment(uid(job), shard.index, attempt.number);
+        if context
+            .caches
+            .held
+            .was_written(&(names::provider_namespace(provider_name), name))
+        {
+            return Ok(());
+        }
+        let provider = context.caches.providers.get(&ObjectRef::new(provider_name));
+        let provider = provider.ok_or(ReconcileError::Outdated)?;
+        let key = self.key.get_or_try_init(|| order_key(context, status)).await?;
+        let handover = Handover {
+            job,
+            shard,
+            attempt,
+            provider: &provider,
+        };
+        let mut random = rand::rngs::StdRng::from_seed(rand::random());
+        let now = Timestamp::now();
+        let assignment = build_assignment(&context.store, &context.place, key, handover, now, &mut random).await?;
+        create(context, &provider, &assignment).await
+    }
+}
+
+/// S4: the GPUs are reserved before the assignment is written, and stay reserved unless the API server refuses it.
+async fn create(context: &Context, provider: &GpuProvider, assignment: &WorkAssignment) -> Result<(), ReconcileError> {
+    let (namespace, spec) = (assignment.namespace().unwrap_or_default(), &assignment.spec);
+    let name = (namespace.clone(), assignment.name_any());
+    let host = (namespace.clone(), spec.host.clone());
+    if !context
         .caches
-        .providers
-        .get(&ObjectRef::new(provider_name))
-        .ok_or(ReconcileError::Outdated)?;
-    let key = order_key(context, status).await?;
-    let handover = Handover {
-        job,
-        shard,
-        attempt,
-        provider: &provider,
-    };
-    let mut random = rand::rngs::StdRng::from_seed(rand::random());
-    let assignment = build_assignment(
-        &context.store,
-        &context.place,
-        &key,
-        handover,
-        Timestamp::now(),
-        &mut random,
-    )
-    .await?;
-    let api: Api<WorkAssignment> = Api::namespaced(context.client.clone(), &names::provider_namespace(provider_name));
-    let _one_at_a_time = context.dispatching.lock().await;
-    check_capacity(&api, &provider, &assignment).await?;
-    created(api.create(&PostParams::default(), &assignment).await)?;
+        .held
+        .reserve(name.clone(), host, spec.gpus, offered(provider, &spec.host))
+    {
+        return Err(ReconcileError::Outdated);
+    }
+    let api: Api<WorkAssignment> = Api::namespaced(context.client.clone(), &namespace);
+    let _writing = context.writing.acquire().await;
+    let answer = api.create(&PostParams::default(), assignment).await;
+    match &answer {
+        Ok(_) => context.caches.held.written(&name),
+        Err(kube::Error::Api(status)) if status.is_already_exists() => context.caches.held.written(&name),
+        Err(kube::Error::Api(_)) => context.caches.held.release(&name),
+        // Not known: it stays counted, and is written again.
+        Err(_) => {}
+    }
+    created(answer)?;
     Ok(())
 }
 
-/// S4 with the API server's own list: GPUs held on the host, and these, are at most those offered.
-async fn check_capacity(
-    api: &Api<WorkAssignment>,
-    provider: &GpuProvider,
-    wanted: &WorkAssignment,
-) -> Result<(), ReconcileError> {
-    let offered = provider
-        .status
-        .iter()
-        .flat_map(|status| &status.hosts)
-        .find(|host| host.name == wanted.spec.host);
-    let offered = offered.map_or(0, |host| host.gpus);
-    let others = api.list(&ListParams::default()).await?.items.into_iter();
-    let on_host = others.filter(|other| other.spec.host == wanted.spec.host && other.name_any() != wanted.name_any());
-    let held: u32 = on_host.map(|other| gpus_held(&other)).sum();
-    if held.saturating_add(wanted.spec.gpus) <= offered {
-        Ok(())
-    } else {
-        Err(ReconcileError::Outdated)
-    }
+fn offered(provider: &GpuProvider, host: &str) -> u32 {
+    let mut hosts = provider.status.iter().flat_map(|status| &status.hosts);
+    hosts.find(|fact| fact.name == host).map_or(0, |fact| fact.gpus)
 }
 
 pub(super) async fn delete(context: &Context, namespace: &str, name: &str, uid: &str) -> Result<(), ReconcileError> {

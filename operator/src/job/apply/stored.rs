@@ -1,5 +1,6 @@
 //! What the operator itself writes into the hub store.
 
+use futures::{StreamExt, TryStreamExt};
 use spillway_core::shard::{self, PublishedReport};
 use spillway_crds::InferenceJob;
 
@@ -9,17 +10,20 @@ use crate::job::plan::CandidatesRecord;
 use crate::keys;
 use crate::verification::{RESULTS_LIMIT, record_accepted, record_rejected};
 
+const PUTS_AT_ONCE: usize = 16;
+
 /// The same cut that the plan made; the manifest last, for it says that the shards are there.
 pub(super) async fn split_inline(context: &Context, job: &InferenceJob) -> Result<(), ReconcileError> {
     let count = spillway_crds::market::validate(&job.spec)?.shards;
     let input = job.spec.input.inline.as_deref().unwrap_or_default();
     let (manifest, bodies) = shard::split(input.as_bytes(), count)?;
+    let mut puts = Vec::new();
     for (entry, body) in manifest.shards.iter().zip(bodies) {
-        context
-            .store
-            .put(&keys::shard_input(uid(job), entry.index), body)
-            .await?;
+        let key = keys::shard_input(uid(job), entry.index);
+        puts.push(async move { context.store.put(&key, body).await });
     }
+    let puts = futures::stream::iter(puts).buffer_unordered(PUTS_AT_ONCE);
+    puts.try_collect::<()>().await?;
     Ok(context
         .store
         .put(&keys::manifest(uid(job)), serde_json::to_vec(&manifest)?)
@@ -81,12 +85,12 @@ pub(super) async fn record(
     Ok(record_rejected(&context.store, uid(job), shard.index, attempt).await?)
 }
 
-/// A plan made again writes its own picture over the earlier one, until the attempt is in the status.
+/// A plan made again writes its own picture over the earlier one, until its attempts are in the status.
 pub(super) async fn candidates(
     context: &Context,
     job: &InferenceJob,
     record: &CandidatesRecord,
 ) -> Result<(), ReconcileError> {
-    let key = keys::candidates(uid(job), record.shard, record.attempt);
+    let key = keys::candidates(uid(job), &record.name());
     Ok(context.store.put(&key, serde_json::to_vec(record)?).await?)
 }

@@ -29,7 +29,7 @@ pub enum Action {
     DeleteSplitter,
     /// Pod and Secret of the publisher.
     DeletePublisher,
-    /// Store why an attempt is pinned to its nodes.
+    /// Store why attempts are pinned to their nodes.
     StoreCandidates(Box<CandidatesRecord>),
     CreatePod {
         shard: u32,
@@ -79,6 +79,21 @@ pub enum Action {
 }
 
 impl Action {
+    /// Whether it may run beside others of its kind: it touches one attempt alone.
+    pub fn runs_abreast(&self) -> bool {
+        matches!(
+            self,
+            Self::StoreCandidates(_)
+                | Self::CreatePod { .. }
+                | Self::DeletePod { .. }
+                | Self::MirrorPod { .. }
+                | Self::CreateAssignment { .. }
+                | Self::DeleteAssignment { .. }
+                | Self::ReleaseAssignment { .. }
+                | Self::RecordVerdict { .. }
+        )
+    }
+
     /// Whether it must be done before the status is written: the status then states a thing that is true.
     pub fn precedes_status(&self) -> bool {
         matches!(
@@ -99,7 +114,7 @@ impl fmt::Display for Action {
             Self::PublishInHub => formatter.write_str("publish in hub store"),
             Self::DeleteSplitter => formatter.write_str("delete splitter"),
             Self::DeletePublisher => formatter.write_str("delete publisher"),
-            Self::StoreCandidates(record) => write!(formatter, "store candidates {}/{}", record.shard, record.attempt),
+            Self::StoreCandidates(record) => write!(formatter, "store candidates {}", record.name()),
             Self::CreatePod { shard, attempt } => write!(formatter, "create pod {shard}/{attempt}"),
             Self::DeletePod { name, why, .. } => write!(formatter, "delete pod {name}: {why}"),
             Self::MirrorPod { shard, attempt, state } => write!(formatter, "mirror {state:?} to pod {shard}/{attempt}"),

@@ -15,8 +15,8 @@ use super::draft::{Draft, end, is_live};
 use super::placement::requirement_of;
 use crate::dispatch::{recheck, upper_bound};
 
-/// A pod may stay unbound this long before its candidates are looked at again.
-const UNBOUND_PATIENCE: SignedDuration = SignedDuration::from_secs(60);
+/// A pod may stay unbound this long before its candidates are looked at again, and again.
+const UNBOUND_PATIENCE: SignedDuration = SignedDuration::from_secs(5);
 /// From the shard timeout to the time at which the agent stops the work unasked: image pulls, engine start.
 const START_MARGIN: SignedDuration = SignedDuration::from_secs(120);
 /// From that time to the hub's own conclusion that nothing runs any more.
@@ -161,17 +161,18 @@ fn wait_for_node(draft: &mut Draft<'_>, terms: &Terms, shard: u32, attempt: &mut
         return draft.wake_at(patience);
     }
     let requirement = requirement_for(draft, terms, shard, attempt);
-    let own = |offer: &&Offer| attempt.candidates.contains(&offer.node);
     let fits = |offer: &Offer| exclude(&requirement, offer).is_none();
     let offers = &draft.observed.offers;
-    let own_fit = offers.iter().filter(own).any(fits);
-    let own_may_fit = offers.iter().filter(own).any(|offer| fits(&idle(offer)));
-    let others_fit = offers.iter().filter(|offer| !own(offer)).any(fits);
-    if !own_fit && (others_fit || !own_may_fit) {
+    let own: Vec<&Offer> = attempt.candidates.iter().filter_map(|node| offers.get(node)).collect();
+    let own_fit = own.iter().any(|offer| fits(offer));
+    let own_may_fit = || own.iter().any(|offer| fits(&idle(offer)));
+    let is_own = |offer: &Offer| attempt.candidates.contains(&offer.node);
+    let others_fit = || offers.iter().any(|offer| fits(offer) && !is_own(offer));
+    if !own_fit && (others_fit() || !own_may_fit()) {
         let why = ("CandidatesGone", "none of its candidate nodes fits any more");
         end(attempt, AttemptState::Cancelled, why, &draft.time());
     } else {
-        draft.wake_in(Duration::from_secs(10));
+        draft.wake_in(UNBOUND_PATIENCE.unsigned_abs());
     }
 }
 
@@ -259,11 +260,8 @@ fn lock(draft: &mut Draft<'_>, terms: &Terms, shard: u32, attempt: &mut AttemptS
 /// The bound node among the attempt's candidates, by the facts of now.
 fn decision(draft: &Draft<'_>, terms: &Terms, shard: u32, attempt: &AttemptStatus, bound: &Offer) -> Option<String> {
     let requirement = requirement_for(draft, terms, shard, attempt);
-    let others = draft
-        .observed
-        .offers
-        .iter()
-        .filter(|offer| attempt.candidates.contains(&offer.node));
+    let own = attempt.candidates.iter();
+    let others = own.filter_map(|node| draft.observed.offer(node));
     let offers: Vec<Offer> = others
         .filter(|offer| offer.node != bound.node)
         .chain([bound])

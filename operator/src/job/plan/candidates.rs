@@ -6,22 +6,30 @@ use serde::Serialize;
 use spillway_core::market::{Candidate, Ranking};
 use spillway_crds::{AttemptKind, Time};
 
-/// The object under [`crate::keys::candidates`], written once per attempt.
+/// The object under [`crate::keys::candidates`]: one for all attempts that a pass planned over the same ranking.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CandidatesRecord {
-    pub shard: u32,
-    pub attempt: u16,
     pub kind: AttemptKind,
     pub planned_at: Time,
     /// Offers looked at.
     pub offers: u32,
     /// Offers that did not fit, per reason.
     pub excluded: BTreeMap<String, u32>,
-    /// Nodes that the attempt is pinned to, in rank order: candidates with GPUs left.
-    pub pinned: Vec<String>,
     /// Everyone who fits, best first.
     pub candidates: Vec<CandidateTerms>,
+    /// The attempts that were pinned to some of them; the first one names the record.
+    pub attempts: Vec<PinnedAttempt>,
+}
+
+/// Where an attempt may go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PinnedAttempt {
+    pub shard: u32,
+    pub attempt: u16,
+    /// Places in the record's candidates, in rank order: those with GPUs left when the attempt was planned.
+    pub pinned: Vec<usize>,
 }
 
 /// One offer that fits, and what its score is made of.
@@ -48,24 +56,38 @@ pub struct CandidateTerms {
 }
 
 impl CandidatesRecord {
-    /// The record of the attempt `(shard, number, kind)`, pinned to these nodes.
-    pub(super) fn new(
-        ranking: &Ranking,
-        attempt: (u32, u16, AttemptKind),
-        planned_at: Time,
-        pinned: &[String],
-    ) -> Self {
-        let (shard, attempt, kind) = attempt;
+    pub(super) fn new(ranking: &Ranking, kind: AttemptKind, planned_at: Time, attempts: Vec<PinnedAttempt>) -> Self {
         Self {
-            shard,
-            attempt,
             kind,
             planned_at,
             offers: ranking.offers,
             excluded: ranking.excluded_by_reason(),
-            pinned: pinned.to_vec(),
             candidates: ranking.candidates.iter().map(CandidateTerms::from).collect(),
+            attempts,
         }
+    }
+
+    /// What `status.shards[].attempts[].candidatesRecord` says of each attempt in it.
+    pub fn name(&self) -> String {
+        self.attempts
+            .first()
+            .map(PinnedAttempt::record_name)
+            .unwrap_or_default()
+    }
+}
+
+impl PinnedAttempt {
+    pub(super) fn new(shard: u32, attempt: u16, pinned: &[usize]) -> Self {
+        Self {
+            shard,
+            attempt,
+            pinned: pinned.to_vec(),
+        }
+    }
+
+    /// Name of the record whose first attempt this is.
+    pub(super) fn record_name(&self) -> String {
+        format!("{}-{}", self.shard, self.attempt)
     }
 }
 

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use spillway_core::market::{Offer, Ranking, Requirement, rank};
-use spillway_core::money::MicroUsd;
+use spillway_core::market::{Candidate, Offer, Ranking, Requirement, rank};
+use spillway_core::money::{MicroUsd, UnitPrice};
 use spillway_crds::{
     AttemptKind, AttemptState, AttemptStatus, PlacementExplanation, ShardState, ShardStatus, job_condition,
 };
@@ -15,9 +15,10 @@ use spillway_crds::{
 use super::acceptance::Terms;
 use super::action::Action;
 use super::attempts::{bound, idle};
-use super::candidates::CandidatesRecord;
+use super::candidates::{CandidatesRecord, PinnedAttempt};
 use super::draft::{Draft, has_live, is_accepted, run_of};
 use super::ledger::{reserved, spent, spent_on};
+use super::room::Room;
 use super::verification::{Standing, standing};
 
 /// Nodes that an attempt is pinned to.
@@ -40,19 +41,19 @@ pub(super) fn place(draft: &mut Draft<'_>, terms: &Terms) {
         return placeable_again(draft);
     }
     let mut round = Round::new(draft, terms);
-    let mut busy = None;
+    let mut obstacle = None;
     for need in needs {
         match round.serve(draft, &need) {
             None => {}
             // One owner's GPUs are busy; an attempt that may go elsewhere need not wait for it.
-            Some(obstacle @ Obstacle::Busy { .. }) => busy = busy.or(Some(obstacle)),
-            Some(obstacle) => return obstacle.report(draft),
+            Some(busy @ Obstacle::Busy { .. }) => obstacle = obstacle.or(Some(busy)),
+            Some(other) => {
+                obstacle = Some(other);
+                break;
+            }
         }
     }
-    round.report(draft);
-    if let Some(busy) = busy {
-        busy.report(draft);
-    }
+    round.finish(draft, obstacle);
 }
 
 /// One attempt that a shard is in want of.
@@ -189,6 +190,9 @@ pub(super) fn requirement_of(
 
 /// One owner may have joined under several names: whoever is paid to the same address is the same owner.
 fn sharing_a_payout(draft: &Draft<'_>, names: &BTreeSet<String>) -> Vec<String> {
+    if names.is_empty() {
+        return Vec::new();
+    }
     let providers = &draft.observed.providers;
     let payout = |name: &String| Some(providers.get(name)?.payout_address.to_ascii_lowercase());
     let payouts: BTreeSet<String> = names.iter().filter_map(payout).collect();
@@ -216,6 +220,11 @@ enum Obstacle {
 }
 
 impl Obstacle {
+    /// Whether others of the round were placed regardless.
+    const fn passes(&self) -> bool {
+        matches!(self, Self::Busy { .. })
+    }
+
     fn report(self, draft: &mut Draft<'_>) {
         let set = |draft: &mut Draft<'_>, holds, reason, message: &str| {
             draft.set_condition(job_condition::PLACEABLE, holds, reason, message);
@@ -260,47 +269,51 @@ fn set_placeable(draft: &mut Draft<'_>) {
     );
 }
 
-/// One pass over the market. Rankings are shared by attempts that exclude the same owners; GPUs that attempts of this
-/// job wait for are counted as taken.
+/// One pass over the market. Rankings are shared by attempts that exclude the same owners; GPUs that attempts wait for
+/// are counted as taken, those of other jobs included.
 struct Round<'a> {
     terms: &'a Terms,
-    rankings: BTreeMap<(bool, BTreeSet<String>), Ranking>,
-    free: BTreeMap<String, u32>,
+    ranked: BTreeMap<RankedBy, Ranked>,
+    room: Room,
+    /// Pods of the attempts made, to be created after the status.
+    pods: Vec<Action>,
     explanation: Option<PlacementExplanation>,
+}
+
+/// Whether owners that failed the shard were left in, the owners left out, and for records the kind of attempt.
+type RankedBy = (bool, BTreeSet<String>, AttemptKind);
+
+/// A ranking, and what was taken from it.
+struct Ranked {
+    ranking: Ranking,
+    /// Position in the market of each candidate.
+    positions: Vec<usize>,
+    /// Candidates before this one have no room left.
+    first_with_room: usize,
+    pinned: Vec<PinnedAttempt>,
+    /// Asked once nobody has room: offers that would fit if they were idle.
+    idle: Option<Ranking>,
 }
 
 impl<'a> Round<'a> {
     fn new(draft: &Draft<'_>, terms: &'a Terms) -> Self {
-        let free = draft
-            .observed
-            .offers
-            .iter()
-            .map(|offer| (offer.node.clone(), offer.gpus_free))
-            .collect();
-        let mut round = Self {
-            terms,
-            rankings: BTreeMap::new(),
-            free,
-            explanation: None,
-        };
-        let waiting = draft.status.shards.iter().flat_map(|shard| &shard.attempts);
-        for attempt in waiting.filter(|attempt| attempt.state == AttemptState::Expected) {
+        let (offers, promised) = (&draft.observed.offers, &draft.observed.promised);
+        let mut room = Room::of(offers, promised);
+        let attempts = draft.status.shards.iter().flat_map(|shard| &shard.attempts);
+        for attempt in attempts.filter(|attempt| attempt.state == AttemptState::Expected) {
             let nodes = attempt
                 .node
                 .as_ref()
                 .map_or(attempt.candidates.as_slice(), std::slice::from_ref);
-            round.take_first_free(nodes);
+            let positions = nodes.iter().filter_map(|node| offers.position(node));
+            room.take_first(positions, terms.job.requirement.gpus);
         }
-        round
-    }
-
-    fn take_first_free(&mut self, nodes: &[String]) {
-        let gpus = self.terms.job.requirement.gpus;
-        let place = nodes
-            .iter()
-            .find(|node| self.free.get(*node).is_some_and(|free| *free >= gpus));
-        if let Some(free) = place.and_then(|node| self.free.get_mut(node)) {
-            *free -= gpus;
+        Self {
+            terms,
+            ranked: BTreeMap::new(),
+            room,
+            pods: Vec::new(),
+            explanation: None,
         }
     }
 
@@ -309,100 +322,149 @@ impl<'a> Round<'a> {
         if let Some(message) = &self.terms.suspended {
             return Some(Obstacle::Suspended(message.clone()));
         }
-        let record = match self.candidates(draft, need) {
-            Ok(record) => record,
+        let (by, pins) = match self.candidates(draft, need) {
+            Ok(found) => found,
             Err(obstacle) => return Some(obstacle),
         };
-        let price = record
-            .pinned
-            .iter()
-            .filter_map(|node| draft.observed.offer(node))
-            .map(|offer| offer.price)
-            .max();
-        let bound = bound(self.terms, price.unwrap_or_default());
+        let ranked = self.ranked.get_mut(&by)?;
+        let bound = bound(self.terms, ranked.dearest(&pins));
         if let Some(message) = over_budget(draft, self.terms, need, bound) {
             return Some(Obstacle::Budget(message));
         }
-        self.take_first_free(&record.pinned);
-        expect(draft, need, record, bound);
+        let positions = pins.iter().filter_map(|pin| ranked.positions.get(*pin).copied());
+        self.room.take_first(positions, self.terms.job.requirement.gpus);
+        self.pods.push(expect(draft, need, ranked, &pins, bound));
         None
     }
 
-    fn candidates(&mut self, draft: &Draft<'_>, need: &Need) -> Result<CandidatesRecord, Obstacle> {
+    /// The best candidates with room, as places in the ranking that is named.
+    fn candidates(&mut self, draft: &Draft<'_>, need: &Need) -> Result<(RankedBy, Vec<usize>), Obstacle> {
         let shard = &draft.status.shards[need.position];
         let number = u16::try_from(shard.attempts.len()).unwrap_or(u16::MAX);
         let requirement = requirement_of(draft, self.terms, shard, need.kind, number);
         let avoided = avoided(draft, need);
-        let attempt = (need.shard, number, need.kind);
-        let pinned = self.pinned(draft, &requirement, &avoided, attempt);
-        if let Some(record) = pinned.or_else(|| self.pinned(draft, &requirement, &BTreeSet::new(), attempt)) {
-            return Ok(record);
-        }
-        let weights = &self.terms.job.weights;
-        let idle: Vec<Offer> = draft.observed.offers.iter().map(idle).collect();
-        let ranking = rank(&requirement, weights, &idle);
-        if ranking.candidates.is_empty() {
-            return Err(Obstacle::NoOfferFits(explanation(&ranking)));
-        }
-        Err(Obstacle::Busy {
-            fitting: ranking.candidates.len(),
-        })
+        let pinned = self.pinned(draft, need, &requirement, &avoided);
+        let pinned = pinned.or_else(|| self.pinned(draft, need, &requirement, &BTreeSet::new()));
+        pinned.ok_or_else(|| self.full(draft, need, &requirement))
     }
 
-    /// The best nodes that fit and have GPUs left, if there are any, and all that they were chosen from.
+    /// The best offers that fit and have GPUs left, if there are any.
     fn pinned(
         &mut self,
         draft: &Draft<'_>,
+        need: &Need,
         requirement: &Requirement,
         avoided: &BTreeSet<String>,
-        attempt: (u32, u16, AttemptKind),
-    ) -> Option<CandidatesRecord> {
+    ) -> Option<(RankedBy, Vec<usize>)> {
         let mut requirement = requirement.clone();
         requirement.excluded_providers.extend(avoided.iter().cloned());
-        let key = (avoided.is_empty(), requirement.excluded_providers.clone());
-        let terms = self.terms;
-        let ranking = self
-            .rankings
-            .entry(key)
-            .or_insert_with(|| rank(&requirement, &terms.job.weights, &draft.observed.offers));
-        if avoided.is_empty() && !ranking.candidates.is_empty() {
-            self.explanation = Some(explanation(ranking));
+        let by = (avoided.is_empty(), requirement.excluded_providers.clone(), need.kind);
+        let ranked = self.ranked.entry(by.clone()).or_insert_with(|| {
+            let offers = &draft.observed.offers;
+            Ranked::new(rank(&requirement, &self.terms.job.weights, offers), draft)
+        });
+        if avoided.is_empty() && self.explanation.is_none() && !ranked.ranking.candidates.is_empty() {
+            self.explanation = Some(explanation(&ranked.ranking));
         }
-        let has_room = |node: &&String| self.free.get(*node).is_some_and(|free| *free >= requirement.gpus);
-        let nodes = ranking
-            .candidates
-            .iter()
-            .map(|candidate| &candidate.node)
-            .filter(has_room);
-        let nodes: Vec<String> = nodes.take(CANDIDATES).cloned().collect();
-        (!nodes.is_empty()).then(|| CandidatesRecord::new(ranking, attempt, draft.time(), &nodes))
+        let pins = ranked.with_room(&self.room, requirement.gpus);
+        (!pins.is_empty()).then_some((by, pins))
     }
 
-    fn report(self, draft: &mut Draft<'_>) {
-        set_placeable(draft);
-        if let Some(explanation) = self.explanation {
-            draft.status.placement = Some(explanation);
+    /// Nobody has room: either somebody will have, or nobody fits.
+    fn full(&mut self, draft: &Draft<'_>, need: &Need, requirement: &Requirement) -> Obstacle {
+        let by = (true, requirement.excluded_providers.clone(), need.kind);
+        let weights = &self.terms.job.weights;
+        let of_idle = || {
+            let idle: Vec<Offer> = draft.observed.offers.iter().map(idle).collect();
+            rank(requirement, weights, &idle)
+        };
+        let ranking = match self.ranked.get_mut(&by) {
+            Some(ranked) => ranked.idle.get_or_insert_with(of_idle),
+            None => &of_idle(),
+        };
+        if ranking.candidates.is_empty() {
+            return Obstacle::NoOfferFits(explanation(ranking));
+        }
+        Obstacle::Busy {
+            fitting: ranking.candidates.len(),
+        }
+    }
+
+    /// Stores why the attempts of this round are pinned where they are, and says what stands in the way of others.
+    fn finish(self, draft: &mut Draft<'_>, obstacle: Option<Obstacle>) {
+        let time = draft.time();
+        for ((_, _, kind), ranked) in self.ranked {
+            if !ranked.pinned.is_empty() {
+                let record = CandidatesRecord::new(&ranked.ranking, kind, time.clone(), ranked.pinned);
+                draft.act(Action::StoreCandidates(Box::new(record)));
+            }
+        }
+        draft.actions.extend(self.pods);
+        if obstacle.as_ref().is_none_or(Obstacle::passes) {
+            set_placeable(draft);
+            if let Some(explanation) = self.explanation {
+                draft.status.placement = Some(explanation);
+            }
+        }
+        if let Some(obstacle) = obstacle {
+            obstacle.report(draft);
         }
     }
 }
 
+impl Ranked {
+    fn new(ranking: Ranking, draft: &Draft<'_>) -> Self {
+        let offers = &draft.observed.offers;
+        // A ranking is made of these offers: each candidate has a position.
+        let position = |candidate: &Candidate| offers.position(&candidate.node).unwrap_or(usize::MAX);
+        Self {
+            positions: ranking.candidates.iter().map(position).collect(),
+            ranking,
+            first_with_room: 0,
+            pinned: Vec::new(),
+            idle: None,
+        }
+    }
+
+    /// Places of the best candidates that have room. Room only shrinks within a round.
+    fn with_room(&mut self, room: &Room, gpus: u32) -> Vec<usize> {
+        let has_room = |position: &usize| room.has(*position, gpus);
+        let full = self.positions[self.first_with_room..]
+            .iter()
+            .take_while(|position| !has_room(position));
+        self.first_with_room += full.count();
+        let left = self.positions.iter().enumerate().skip(self.first_with_room);
+        let open = left.filter(|(_, position)| has_room(position));
+        open.map(|(place, _)| place).take(CANDIDATES).collect()
+    }
+
+    fn dearest(&self, pins: &[usize]) -> UnitPrice {
+        let prices = pins.iter().filter_map(|pin| self.ranking.candidates.get(*pin));
+        prices.map(|candidate| candidate.price).max().unwrap_or_default()
+    }
+}
+
 /// Writes the attempt down; its pod comes after the status.
-fn expect(draft: &mut Draft<'_>, need: &Need, record: CandidatesRecord, bound: MicroUsd) {
-    let number = record.attempt;
+fn expect(draft: &mut Draft<'_>, need: &Need, ranked: &mut Ranked, pins: &[usize], bound: MicroUsd) -> Action {
+    let shard = &draft.status.shards[need.position];
+    let number = u16::try_from(shard.attempts.len()).unwrap_or(u16::MAX);
+    let candidates = pins.iter().filter_map(|pin| ranked.ranking.candidates.get(*pin));
+    let candidates = candidates.map(|candidate| candidate.node.clone()).collect();
+    ranked.pinned.push(PinnedAttempt::new(need.shard, number, pins));
     let attempt = AttemptStatus {
         number,
         kind: need.kind,
-        candidates: record.pinned.clone(),
+        candidates,
+        candidates_record: ranked.pinned.first().map(PinnedAttempt::record_name),
         upper_bound_micro: bound.0,
         created_at: Some(draft.time()),
         ..AttemptStatus::default()
     };
     draft.status.shards[need.position].attempts.push(attempt);
-    draft.act(Action::StoreCandidates(Box::new(record)));
-    draft.act(Action::CreatePod {
+    Action::CreatePod {
         shard: need.shard,
         attempt: number,
-    });
+    }
 }
 
 fn explanation(ranking: &Ranking) -> PlacementExplanation {

@@ -3,3 +3,5 @@ mod properties;
 mod scenarios;
 mod settling;
 mod world;
+
+pub(in crate::job) use world::offer;

@@ -27,6 +27,12 @@ fn planned(world: &World) -> Vec<CandidatesRecord> {
     records.collect()
 }
 
+/// Nodes that an attempt of a record is pinned to.
+fn pinned(record: &CandidatesRecord, attempt: usize) -> Vec<String> {
+    let places = record.attempts[attempt].pinned.iter();
+    places.map(|place| record.candidates[*place].node.clone()).collect()
+}
+
 #[test]
 fn a_planned_attempt_says_who_fits_and_who_does_not() {
     let world = market();
@@ -34,7 +40,7 @@ fn a_planned_attempt_says_who_fits_and_who_does_not() {
     let [record] = records.as_slice() else {
         panic!("{records:?}")
     };
-    assert_eq!((record.shard, record.attempt, record.offers), (0, 0, 3));
+    assert_eq!((record.name().as_str(), record.offers), ("0-0", 3));
     assert_eq!(record.excluded, [("Price".to_owned(), 1)].into());
     let nodes: Vec<&str> = record
         .candidates
@@ -52,8 +58,9 @@ fn a_planned_attempt_says_who_fits_and_who_does_not() {
         (900_000, None, None)
     );
     assert!(cheapest.score > record.candidates[1].score && cheapest.price_term > record.candidates[1].price_term);
-    let attempts = &world.plan().status.shards[0].attempts;
-    assert_eq!(record.pinned, attempts[0].candidates);
+    let attempt = &world.plan().status.shards[0].attempts[0];
+    assert_eq!(pinned(record, 0), attempt.candidates);
+    assert_eq!(attempt.candidates_record.as_deref(), Some("0-0"));
 }
 
 /// A crash before the status is written plans the attempt again, and writes the same object again; once the attempt
@@ -80,19 +87,43 @@ fn the_record_is_written_before_the_status_and_once() {
 fn a_full_node_is_a_candidate_and_not_pinned() {
     let mut world = market();
     world.splitter_writes(2);
-    world.observed.offers.remove(1);
+    world.change_offers(|offers| drop(offers.remove(1)));
     let records = planned(&world);
-    assert_eq!(records.len(), 1, "one GPU is free: {records:?}");
+    assert_eq!(records[0].attempts.len(), 1, "one GPU is free: {records:?}");
     let mut world = market();
     world.splitter_writes(2);
     let records = planned(&world);
-    assert_eq!(records.len(), 2);
+    let [record] = records.as_slice() else {
+        panic!("one record for attempts that were planned together: {records:?}")
+    };
+    assert_eq!(pinned(record, 0), ["spillway-a-host", "spillway-b-host"]);
     assert_eq!(
-        records[1].pinned,
+        pinned(record, 1),
         ["spillway-b-host"],
         "the first attempt takes the other"
     );
-    assert_eq!(records[1].candidates.len(), 2);
+    assert_eq!(record.candidates.len(), 2);
     world.settle("both");
     assert_eq!(world.stored, [(0, 0), (1, 0)].into());
+    assert_eq!(world.attempt(1, 0).unwrap().candidates_record.as_deref(), Some("0-0"));
+}
+
+#[test]
+fn what_is_promised_to_other_jobs_is_not_pinned() {
+    let mut world = market();
+    let position = world.observed.offers.position("spillway-a-host").unwrap();
+    world.observed.promised = vec![0; world.observed.offers.len()];
+    world.observed.promised[position] = 1;
+    let record = planned(&world).pop().unwrap();
+    assert_eq!(pinned(&record, 0), ["spillway-b-host"]);
+    world.observed.promised = vec![1; world.observed.offers.len()];
+    assert_eq!(planned(&world), []);
+    let plan = world.plan();
+    let placeable = plan
+        .status
+        .conditions
+        .iter()
+        .find(|one| one.type_ == "Placeable")
+        .unwrap();
+    assert_eq!(placeable.reason, "Queued", "busy, not unfit");
 }

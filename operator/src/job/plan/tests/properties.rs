@@ -204,9 +204,9 @@ fn make(world: &mut World, next: &Move) {
         Move::Silence { provider, silent } => {
             let name = ["a", "b", "c"][*provider];
             world.observed.providers.get_mut(name).unwrap().silent = *silent;
-            world.observed.offers[*provider].available = !silent;
+            world.change_offers(|offers| offers[*provider].available = !silent);
         }
-        Move::Price { provider, micro } => world.observed.offers[*provider].price = UnitPrice(*micro),
+        Move::Price { provider, micro } => world.change_offers(|offers| offers[*provider].price = UnitPrice(*micro)),
         Move::Wait { seconds } => world.pass_time(*seconds),
         Move::Publish => world.publisher_writes(),
         Move::Delete => world.delete_job(),
@@ -280,7 +280,7 @@ fn check(world: &World, promises: &mut Promises) {
             );
         }
     }
-    for offer in &world.observed.offers {
+    for offer in world.observed.offers.iter() {
         let held = world.gpus_held().get(&offer.node).copied().unwrap_or_default();
         assert!(
             held <= offer.gpus_total,

@@ -72,7 +72,7 @@ fn no_offers() {
         World::new(JOB, vec![offer("a", 1, 1_300_000), offer("b", 1, 1_400_000)]),
         1,
     );
-    world.observed.offers[0].price = spillway_core::money::UnitPrice(1_100_000);
+    world.change_offers(|offers| offers[0].price = spillway_core::money::UnitPrice(1_100_000));
     world.settle("the price falls");
     insta::assert_snapshot!(world.story);
 }
@@ -120,7 +120,7 @@ fn forged_pod_with_our_name() {
 fn the_node_no_longer_fits_at_dispatch() {
     let mut world = split(two_providers(), 1);
     world.bind(0, 0, "spillway-a-host");
-    world.observed.offers[0].available = false;
+    world.change_offers(|offers| offers[0].available = false);
     world.settle("bound to a node that went dark");
     world.pass_time(2);
     world.settle("after the wait");
@@ -130,7 +130,7 @@ fn the_node_no_longer_fits_at_dispatch() {
 #[test]
 fn bound_to_a_node_that_was_never_asked_for() {
     let mut world = split(two_providers(), 1);
-    world.observed.offers.push(offer("c", 1, 800_000));
+    world.change_offers(|offers| offers.push(offer("c", 1, 800_000)));
     world.bind(0, 0, "spillway-c-host");
     world.settle("bound elsewhere");
     assert!(world.observed.assignments.is_empty());
@@ -164,7 +164,7 @@ fn lost_provider_is_replaced_at_once() {
     world.agents_say(AssignmentState::Running);
     world.settle("running");
     world.observed.providers.get_mut("a").unwrap().silent = true;
-    world.observed.offers[0].available = false;
+    world.change_offers(|offers| offers[0].available = false);
     world.settle("the provider fell silent");
     assert_eq!(world.attempt(0, 0).unwrap().state, AttemptState::Lost);
     world.pass_time(13 * 60 + 1);
@@ -187,7 +187,7 @@ fn two_results_differ_and_a_third_decides() {
     world.observed.compared.insert((0, 0, 1), mismatch.clone());
     turn(&mut world, "check");
     assert_eq!(world.observed.job.status.as_ref().unwrap().phase, "Verifying");
-    world.observed.offers.push(offer("c", 1, 800_000));
+    world.change_offers(|offers| offers.push(offer("c", 1, 800_000)));
     let third = super::super::super::observed::ProviderFact {
         payout_address: "0xcc".to_owned(),
         offer_revision: 1,

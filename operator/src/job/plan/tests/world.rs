@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use spillway_core::knowledge::Knowledge;
@@ -53,7 +54,7 @@ fn parse<T: serde::de::DeserializeOwned>(yaml: &str) -> T {
     serde_yaml::from_str(yaml).unwrap()
 }
 
-pub(super) fn offer(provider: &str, gpus: u32, price: u64) -> Offer {
+pub(in crate::job) fn offer(provider: &str, gpus: u32, price: u64) -> Offer {
     Offer {
         node: format!("spillway-{provider}-host"),
         provider: provider.to_owned(),
@@ -94,7 +95,8 @@ impl World {
             ))],
             spent_today: BTreeMap::new(),
             providers: offers.iter().map(provider).collect(),
-            offers,
+            offers: Arc::new(offers.into()),
+            promised: Vec::new(),
             pods: BTreeMap::new(),
             assignments: BTreeMap::new(),
             splitter: Default::default(),
@@ -218,7 +220,9 @@ impl World {
             Action::DeleteSplitter => observed.splitter.pod = None,
             Action::DeletePublisher => observed.publisher.pod = None,
             Action::StoreCandidates(record) => {
-                self.stored.insert((record.shard, record.attempt));
+                let attempts = record.attempts.iter();
+                self.stored
+                    .extend(attempts.map(|attempt| (attempt.shard, attempt.attempt)));
             }
             Action::CreatePod { shard, attempt } => {
                 let name = names::attempt_pod("embed", *shard, *attempt);
@@ -284,10 +288,18 @@ impl World {
     /// GPUs in use follow from the assignments, as in the hub.
     pub(super) fn refresh_offers(&mut self) {
         let held = self.gpus_held();
-        for offer in &mut self.observed.offers {
-            let used = held.get(&offer.node).copied().unwrap_or_default();
-            offer.gpus_free = offer.gpus_total.saturating_sub(used);
-        }
+        self.change_offers(|offers| {
+            for offer in offers {
+                let used = held.get(&offer.node).copied().unwrap_or_default();
+                offer.gpus_free = offer.gpus_total.saturating_sub(used);
+            }
+        });
+    }
+
+    pub(super) fn change_offers(&mut self, change: impl FnOnce(&mut Vec<Offer>)) {
+        let mut offers = self.observed.offers.to_vec();
+        change(&mut offers);
+        self.observed.offers = Arc::new(offers.into());
     }
 
     pub(super) fn gpus_held(&self) -> BTreeMap<String, u32> {

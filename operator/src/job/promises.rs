@@ -1,0 +1,187 @@
+//! GPUs promised to attempts that no assignment stands for yet, over all jobs, so that jobs planned at the same time do
+//! not all pin their attempts to the same few nodes.
+//!
+//! An expected attempt is promised a GPU on its node, or on the first of its candidates that has one left. Nothing is
+//! stored: promises follow from the jobs' statuses, as the watch shows them or as they were just planned.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kube::ResourceExt;
+use spillway_crds::{AttemptState, AttemptStatus, InferenceJob, InferenceJobStatus, names};
+
+use super::held::{AssignmentName, Held};
+use super::market::Market;
+use super::plan::Room;
+use super::progress::version_of;
+
+/// The promises of all jobs. Held while a job is planned: there is one writer of placements.
+#[derive(Debug, Default)]
+pub(super) struct Promises(Mutex<Ledger>);
+
+impl Promises {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Ledger> {
+        // A panic elsewhere does not make the sums wrong: they are taken anew from the jobs.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// By job UID.
+#[derive(Debug, Default)]
+pub(super) struct Ledger(BTreeMap<String, JobPromises>);
+
+#[derive(Debug, Default)]
+struct JobPromises {
+    /// Version of the job that `shown` was read from.
+    version: u64,
+    shown: Vec<Promise>,
+    planned: Option<Planned>,
+}
+
+/// A plan whose status the watch has not shown yet.
+#[derive(Debug)]
+struct Planned {
+    promises: Vec<Promise>,
+    /// Version that the API server gave the status; `None` while it is being written.
+    written: Option<u64>,
+}
+
+/// One attempt that waits for a GPU.
+#[derive(Debug)]
+struct Promise {
+    gpus: u32,
+    /// In rank order; the one node of an attempt that is bound.
+    nodes: Vec<String>,
+    /// Positions of `nodes` in markets of that layout.
+    positions: (u64, Vec<usize>),
+    /// What will stand for it once it is handed over.
+    assignment: Option<AssignmentName>,
+}
+
+impl Ledger {
+    /// Promised GPUs by position in `market`, those of `job` not counted. Equal pictures give equal promises.
+    pub(super) fn by_others(
+        &mut self,
+        job: &str,
+        jobs: &[Arc<InferenceJob>],
+        market: &Market,
+        held: &Held,
+    ) -> Vec<u32> {
+        self.follow(jobs);
+        let mut room = Room::of(market, &[]);
+        let mut promised = vec![0; market.len()];
+        let others = self.0.iter_mut().filter(|(uid, _)| *uid != job);
+        for promise in others.flat_map(|(_, promises)| promises.now()) {
+            if promise.assignment.as_ref().is_some_and(|name| held.has_seen(name)) {
+                continue;
+            }
+            let gpus = promise.gpus;
+            let positions = promise.positions_in(market).iter().copied();
+            if let Some(count) = room
+                .take_first(positions, gpus)
+                .and_then(|position| promised.get_mut(position))
+            {
+                *count += gpus;
+            }
+        }
+        promised
+    }
+
+    /// Reads jobs that changed, forgets those that are gone.
+    fn follow(&mut self, jobs: &[Arc<InferenceJob>]) {
+        let mut before = std::mem::take(&mut self.0);
+        for job in jobs {
+            let Some(uid) = job.uid() else { continue };
+            let mut promises = before.remove(&uid).unwrap_or_default();
+            promises.follow(job);
+            self.0.insert(uid, promises);
+        }
+    }
+
+    /// A plan was made; its status is about to be written.
+    pub(super) fn plan(&mut self, job: &InferenceJob, status: &InferenceJobStatus) {
+        let promises = promises_of(job, status);
+        let entry = self.0.entry(job.uid().unwrap_or_default()).or_default();
+        entry.planned = Some(Planned {
+            promises,
+            written: None,
+        });
+    }
+
+    /// The plan's status was written at a version, or was not.
+    pub(super) fn settle(&mut self, uid: &str, written: Option<u64>) {
+        let Some(entry) = self.0.get_mut(uid) else { return };
+        match (&mut entry.planned, written) {
+            (Some(planned), Some(version)) => planned.written = Some(version),
+            (planned, None) => *planned = None,
+            (None, Some(_)) => {}
+        }
+    }
+}
+
+impl JobPromises {
+    fn follow(&mut self, job: &InferenceJob) {
+        let version = version_of(job);
+        if version == 0 || version != self.version {
+            let status = job.status.as_ref();
+            self.shown = status.map(|status| promises_of(job, status)).unwrap_or_default();
+            self.version = version;
+        }
+        let written = self.planned.as_ref().and_then(|planned| planned.written);
+        if written.is_some_and(|written| version >= written) {
+            self.planned = None;
+        }
+    }
+
+    fn now(&mut self) -> &mut [Promise] {
+        match &mut self.planned {
+            Some(planned) => &mut planned.promises,
+            None => &mut self.shown,
+        }
+    }
+}
+
+impl Promise {
+    fn positions_in(&mut self, market: &Market) -> &[usize] {
+        if self.positions.0 != market.layout() || market.layout() == 0 {
+            let positions = self.nodes.iter().filter_map(|node| market.position(node));
+            self.positions = (market.layout(), positions.collect());
+        }
+        &self.positions.1
+    }
+}
+
+fn promises_of(job: &InferenceJob, status: &InferenceJobStatus) -> Vec<Promise> {
+    let attempts = status
+        .shards
+        .iter()
+        .flat_map(|shard| shard.attempts.iter().map(|attempt| (shard.index, attempt)));
+    let waiting = attempts.filter(|(_, attempt)| attempt.state == AttemptState::Expected);
+    let uid = job.uid().unwrap_or_default();
+    waiting
+        .map(|(shard, attempt)| promise(job.spec.resources.gpus, &uid, shard, attempt))
+        .collect()
+}
+
+fn promise(gpus: u32, uid: &str, shard: u32, attempt: &AttemptStatus) -> Promise {
+    let provider = attempt.provider.as_deref();
+    let assignment = provider.map(|provider| {
+        (
+            names::provider_namespace(provider),
+            names::assignment(uid, shard, attempt.number),
+        )
+    });
+    let nodes = match &attempt.node {
+        Some(node) => vec![node.clone()],
+        None => attempt.candidates.clone(),
+    };
+    Promise {
+        gpus,
+        nodes,
+        positions: (0, Vec::new()),
+        assignment,
+    }
+}
+
+#[cfg(test)]
+mod tests;

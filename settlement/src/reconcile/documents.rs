@@ -1,0 +1,84 @@
+//! Leaves documents in the hub's object store, read only.
+
+use std::sync::Arc;
+
+use alloy::primitives::{B256, keccak256};
+use object_store::aws::AmazonS3Builder;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use spillway_core::batch::LeavesDocument;
+use spillway_core::knowledge::Knowledge;
+use spillway_core::reconcile::Document;
+
+/// About 1 KiB a leaf.
+const DOCUMENT_LIMIT: u64 = 64 << 20;
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("store URL `{0}`: write s3://bucket or s3://bucket/prefix")]
+    Url(String),
+    #[error("store settings: {0}")]
+    Settings(#[source] object_store::Error),
+}
+
+/// Where they lie.
+#[derive(Clone, Debug)]
+pub struct Documents {
+    objects: Arc<dyn ObjectStore>,
+    prefix: Path,
+}
+
+impl Documents {
+    /// `url` as the operator has it; credentials come from the AWS_* environment.
+    ///
+    /// # Errors
+    /// When the URL is not `s3://bucket[/prefix]`, or the environment is incomplete. Nothing is sent yet.
+    pub fn connect(url: &str) -> Result<Self, StoreError> {
+        let malformed = || StoreError::Url(url.to_owned());
+        let rest = url.strip_prefix("s3://").ok_or_else(malformed)?;
+        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        if bucket.is_empty() {
+            return Err(malformed());
+        }
+        let prefix = Path::parse(prefix.trim_end_matches('/')).map_err(|_| malformed())?;
+        let builder = AmazonS3Builder::from_env().with_bucket_name(bucket);
+        let objects = Arc::new(builder.build().map_err(StoreError::Settings)?);
+        Ok(Self { objects, prefix })
+    }
+
+    /// A store of the caller's making.
+    pub fn new(objects: Arc<dyn ObjectStore>, prefix: Path) -> Self {
+        Self { objects, prefix }
+    }
+
+    /// The document under `key`, held against the hash that the header names.
+    pub async fn read(&self, key: &str, data_hash: B256) -> Knowledge<Document> {
+        let path = Path::from_iter(self.prefix.parts().chain(Path::from(key).parts()));
+        let found = match self.objects.get(&path).await {
+            Ok(found) => found,
+            Err(object_store::Error::NotFound { .. }) => return Knowledge::Known(Document::Missing),
+            Err(error) => {
+                tracing::warn!(key, %error, "the store cannot be asked");
+                return Knowledge::Unknown;
+            }
+        };
+        if found.meta.size > DOCUMENT_LIMIT {
+            return Knowledge::Known(Document::Altered);
+        }
+        match found.bytes().await {
+            Ok(bytes) => Knowledge::Known(judge(&bytes, data_hash)),
+            Err(error) => {
+                tracing::warn!(key, %error, "the store cannot be asked");
+                Knowledge::Unknown
+            }
+        }
+    }
+}
+
+fn judge(bytes: &[u8], data_hash: B256) -> Document {
+    if keccak256(bytes) != data_hash {
+        return Document::Altered;
+    }
+    let leaves = LeavesDocument::parse(bytes).and_then(|document| document.leaves());
+    leaves.map_or(Document::Altered, Document::Leaves)
+}

@@ -1,0 +1,84 @@
+//! A real anvil on a free loopback port, killed when dropped.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use alloy::primitives::U256;
+use alloy::providers::{DynProvider, Provider, ProviderBuilder};
+use alloy::signers::local::PrivateKeySigner;
+
+pub(crate) const CHAIN_ID: u64 = 31337;
+
+pub(crate) struct Anvil {
+    process: Child,
+    pub(crate) url: String,
+    pub(crate) provider: DynProvider,
+}
+
+impl Drop for Anvil {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn binary() -> PathBuf {
+    let installed = concat!(env!("CARGO_MANIFEST_DIR"), "/contracts/node_modules/.bin/anvil");
+    std::env::var_os("ANVIL").map_or_else(|| installed.into(), PathBuf::from)
+}
+
+impl Anvil {
+    /// Blocks are mined on every transaction; a block is final two blocks later.
+    pub(crate) async fn start() -> Self {
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let binary = binary();
+        let process = Command::new(&binary)
+            .args(["--port", &port.to_string(), "--slots-in-an-epoch", "1", "--silent"])
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}: run `make install` there, or set ANVIL", binary.display()));
+        let url = format!("http://127.0.0.1:{port}");
+        let provider = ProviderBuilder::new().connect_http(url.parse().unwrap()).erased();
+        let anvil = Self { process, url, provider };
+        anvil.wait_until_it_answers().await;
+        anvil
+    }
+
+    async fn wait_until_it_answers(&self) {
+        let mut ticks = tokio::time::interval(Duration::from_millis(50));
+        for _ in 0..600 {
+            ticks.tick().await;
+            if self.provider.get_chain_id().await.is_ok() {
+                return;
+            }
+        }
+        panic!("anvil does not answer at {}", self.url);
+    }
+
+    pub(crate) async fn rpc(&self, method: &'static str, parameters: serde_json::Value) -> serde_json::Value {
+        self.provider.raw_request(method.into(), parameters).await.unwrap()
+    }
+
+    pub(crate) async fn mine(&self, blocks: u64) {
+        self.rpc("anvil_mine", serde_json::json!([U256::from(blocks)])).await;
+    }
+
+    pub(crate) async fn pass_time(&self, seconds: u64) {
+        self.rpc("evm_increaseTime", serde_json::json!([seconds])).await;
+        self.mine(1).await;
+    }
+
+    /// A fresh key with coins.
+    pub(crate) async fn account(&self) -> PrivateKeySigner {
+        let signer = PrivateKeySigner::random();
+        let coins = U256::from(1_000_000_000_000_000_000_000_u128);
+        self.rpc("anvil_setBalance", serde_json::json!([signer.address(), coins]))
+            .await;
+        signer
+    }
+}
