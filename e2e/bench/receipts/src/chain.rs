@@ -20,19 +20,19 @@ use spillway_settlement::chain::{Chain, Confirm, Place};
 use spillway_settlement::deploy::{Deployed, Plan, deploy};
 use tokio::task::JoinSet;
 
-pub(crate) const CHAIN_ID: u64 = 31337;
+pub const CHAIN_ID: u64 = 31337;
 /// 1,000,000,000 USD.
-const DEPOSIT: u64 = 1_000_000_000_000_000;
+pub const DEPOSIT: u64 = 1_000_000_000_000_000;
 
-pub(crate) struct Ground {
+pub struct Ground {
     anvil: Child,
-    url: String,
+    pub url: String,
     /// What the settlement process is told.
-    pub(crate) counted_url: String,
+    pub counted_url: String,
     calls: Arc<AtomicU64>,
-    pub(crate) deployed: Deployed,
-    pub(crate) poster: PrivateKeySigner,
-    pub(crate) order_key: Address,
+    pub deployed: Deployed,
+    pub poster: PrivateKeySigner,
+    pub order_key: Address,
     _proxy: JoinSet<()>,
 }
 
@@ -44,7 +44,9 @@ impl Drop for Ground {
 }
 
 impl Ground {
-    pub(crate) async fn start(binary: &Path) -> anyhow::Result<Self> {
+    /// # Errors
+    /// When anvil does not start or the contract is not deployed.
+    pub async fn start(binary: &Path) -> anyhow::Result<Self> {
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let anvil = Command::new(binary)
             .args([
@@ -92,7 +94,7 @@ impl Ground {
         })
     }
 
-    pub(crate) fn place(&self) -> Place {
+    pub fn place(&self) -> Place {
         Place {
             chain_id: CHAIN_ID,
             contract: self.deployed.contract,
@@ -100,16 +102,26 @@ impl Ground {
     }
 
     /// The chain as the settlement process reaches it.
-    pub(crate) fn counted(&self) -> anyhow::Result<Chain> {
+    ///
+    /// # Errors
+    /// None in practice: the URL is ours.
+    pub fn counted(&self) -> anyhow::Result<Chain> {
         self.reach(&self.counted_url)
     }
 
     /// The same, not counted.
-    pub(crate) fn direct(&self) -> anyhow::Result<Chain> {
+    ///
+    /// # Errors
+    /// None in practice: the URL is ours.
+    pub fn direct(&self) -> anyhow::Result<Chain> {
         self.reach(&self.url)
     }
 
-    fn reach(&self, url: &str) -> anyhow::Result<Chain> {
+    /// The chain at any endpoint.
+    ///
+    /// # Errors
+    /// When the URL is malformed.
+    pub fn reach(&self, url: &str) -> anyhow::Result<Chain> {
         Ok(Chain::new(
             &[url.to_owned()],
             self.place(),
@@ -119,7 +131,7 @@ impl Ground {
     }
 
     /// JSON-RPC requests of the settlement process so far.
-    pub(crate) fn calls(&self) -> u64 {
+    pub fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
     }
 }

@@ -27,7 +27,7 @@ use spillway_settlement::poster::{Metrics, Poster};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Arguments, chain, marks};
+use crate::{chain, marks};
 
 const SHARDS_PER_JOB: u32 = 200;
 const TENANT: &str = "team";
@@ -45,17 +45,24 @@ impl Signer for NoSigner {
     }
 }
 
-pub(crate) struct Ground {
+pub struct Ground {
+    /// What the hub store holds.
+    pub objects: Arc<InMemory>,
     store: HubStore,
     tenant: String,
-    pub(crate) jobs: u32,
+    pub jobs: u32,
 }
 
 impl Ground {
-    pub(crate) async fn prepare(
+    /// `receipts` accepted attempts, earned by `providers` addresses in turn.
+    ///
+    /// # Errors
+    /// When the API server or the store refuses.
+    pub async fn prepare(
         plane: &ControlPlane,
         chain: &chain::Ground,
-        arguments: &Arguments,
+        receipts: u32,
+        providers: u8,
     ) -> anyhow::Result<Self> {
         let client = plane.client().await?;
         // The chart's rights; the namespace comes with them.
@@ -63,30 +70,39 @@ impl Ground {
         plane.apply_chart_objects("spillway-settlement").await?;
         let tenant = plane.namespace(TENANT).await?;
         policy(&client, chain).await?;
+        let objects = Arc::new(InMemory::new());
         let store = HubStore::new(
-            Arc::new(InMemory::new()),
+            objects.clone(),
             Arc::new(NoSigner),
             Path::default(),
             "store:1".to_owned(),
         );
-        let jobs = arguments.receipts.div_ceil(SHARDS_PER_JOB);
+        let jobs = receipts.div_ceil(SHARDS_PER_JOB);
         let maker = Maker {
             jobs: Api::namespaced(client, &tenant),
             store: store.clone(),
             payer: chain.deployed.payer,
             contract: chain.deployed.contract,
-            providers: arguments.providers.max(1),
+            providers: providers.max(1),
         };
         for number in 0..jobs {
-            let shards = SHARDS_PER_JOB.min(arguments.receipts - number * SHARDS_PER_JOB);
+            let shards = SHARDS_PER_JOB.min(receipts - number * SHARDS_PER_JOB);
             maker.job(number, shards).await?;
         }
-        Ok(Self { store, tenant, jobs })
+        Ok(Self {
+            objects,
+            store,
+            tenant,
+            jobs,
+        })
     }
 
     /// Accrual with the operator's rights, poster and payers' facts with the settlement process's; all end when the set
     /// is dropped.
-    pub(crate) async fn run(
+    ///
+    /// # Errors
+    /// When a process does not start.
+    pub async fn run(
         &self,
         plane: &ControlPlane,
         chain: &chain::Ground,
@@ -148,6 +164,11 @@ async fn policy(client: &Client, chain: &chain::Ground) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Payout address of the provider with this number, from 0.
+pub fn payout(number: u32) -> Address {
+    Address::left_padding_from(&(number + 1).to_be_bytes())
+}
+
 /// Writes jobs as if their attempts had been accepted.
 struct Maker {
     jobs: Api<InferenceJob>,
@@ -185,8 +206,7 @@ impl Maker {
     }
 
     fn provider(&self, shard: u32) -> Address {
-        let number = shard % u32::from(self.providers) + 1;
-        Address::left_padding_from(&number.to_be_bytes())
+        payout(shard % u32::from(self.providers))
     }
 
     fn shard(&self, shard: u32) -> serde_json::Value {

@@ -1,15 +1,12 @@
 //! See README.md.
 
-mod chain;
-mod hub;
-mod marks;
-
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use clap::Parser;
 use jiff::Timestamp;
 use kube::api::{Api, ListParams};
+use spillway_bench_receipts::{chain, hub};
 use spillway_core::reconcile::{Patience, reconcile};
 use spillway_crds::names::SYSTEM_NAMESPACE;
 use spillway_crds::{Settlement, SettlementState};
@@ -44,7 +41,7 @@ async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let chain = chain::Ground::start(&arguments.anvil).await?;
     let plane = ControlPlane::start().await?;
-    let hub = hub::Ground::prepare(&plane, &chain, &arguments).await?;
+    let hub = hub::Ground::prepare(&plane, &chain, arguments.receipts, arguments.providers).await?;
     eprintln!("{} accepted attempts in {} jobs stand", arguments.receipts, hub.jobs);
 
     let calls_before = chain.calls();

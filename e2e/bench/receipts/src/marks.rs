@@ -14,12 +14,10 @@ use spillway_operator::store::HubStore;
 const EVERY: Duration = Duration::from_millis(200);
 
 /// Runs until it is dropped.
-pub(crate) async fn run(
-    client: Client,
-    tenant: String,
-    store: HubStore,
-    sealed: Arc<SealedAttempts>,
-) -> anyhow::Result<()> {
+///
+/// # Errors
+/// When the API server or the store refuses.
+pub async fn run(client: Client, tenant: String, store: HubStore, sealed: Arc<SealedAttempts>) -> anyhow::Result<()> {
     let jobs: Api<InferenceJob> = Api::namespaced(client.clone(), &tenant);
     let settlements: Api<Settlement> = Api::namespaced(client, SYSTEM_NAMESPACE);
     let known: Vec<(String, String)> = jobs

@@ -1,0 +1,232 @@
+//! Real API server, real anvil, the real accrual and poster: a hub without faults shows no drift, each fault shows its
+//! own, what cannot be asked shows none, and what was earned is claimed when that is worth its gas.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use alloy::providers::{Provider, ProviderBuilder};
+use alloy::signers::local::PrivateKeySigner;
+use jiff::Timestamp;
+use kube::api::{Api, DeleteParams, ListParams};
+use object_store::ObjectStoreExt;
+use object_store::path::Path;
+use spillway_bench_receipts::{chain, hub};
+use spillway_core::earnings::GasShare;
+use spillway_core::money::MicroUsd;
+use spillway_core::reconcile::Report;
+use spillway_crds::names::SYSTEM_NAMESPACE;
+use spillway_crds::{Condition, Settlement, SettlementState, SpendPolicy};
+use spillway_e2e_control_plane::{ControlPlane, eventually};
+use spillway_settlement::claimer::{Claimer, Terms};
+use spillway_settlement::payers::Payers;
+use spillway_settlement::reconcile::{Documents, Metrics, Reconciler};
+
+const LIMIT: Duration = Duration::from_secs(180);
+const RECEIPTS: u32 = 12;
+
+fn anvil() -> PathBuf {
+    let installed = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../../settlement/contracts/node_modules/.bin/anvil"
+    );
+    std::env::var_os("ANVIL").map_or_else(|| installed.into(), PathBuf::from)
+}
+
+struct World {
+    chain: chain::Ground,
+    hub: hub::Ground,
+    settlements: Api<Settlement>,
+    registry: prometheus::Registry,
+    reconciler: Reconciler,
+    plane: ControlPlane,
+}
+
+impl World {
+    /// All receipts are final and marked in two batches.
+    async fn settled() -> Self {
+        let chain = chain::Ground::start(&anvil()).await.unwrap();
+        let plane = ControlPlane::start().await.unwrap();
+        let hub = hub::Ground::prepare(&plane, &chain, RECEIPTS, 2).await.unwrap();
+        let running = hub.run(&plane, &chain, 6).await.unwrap();
+        let settlements: Api<Settlement> = Api::namespaced(plane.client().await.unwrap(), SYSTEM_NAMESPACE);
+        eventually("all final", LIMIT, || async {
+            let listed = settlements.list(&ListParams::default()).await.ok()?;
+            let done = listed.iter().filter(|one| {
+                let status = one.status.clone().unwrap_or_default();
+                status.state == SettlementState::Final && status.recorded
+            });
+            (done.map(|one| one.spec.count).sum::<u32>() == RECEIPTS).then_some(())
+        })
+        .await
+        .unwrap();
+        drop(running);
+        let registry = prometheus::Registry::new();
+        let reconciler = Reconciler::new(
+            plane.chart_client("spillway-settlement").await.unwrap(),
+            SYSTEM_NAMESPACE,
+            chain.direct().unwrap(),
+            Some(Documents::new(hub.objects.clone(), Path::default())),
+            0,
+            Metrics::new(&registry).unwrap(),
+        );
+        Self {
+            chain,
+            hub,
+            settlements,
+            registry,
+            reconciler,
+            plane,
+        }
+    }
+
+    async fn compare(&mut self) -> Report {
+        self.reconciler.pass(Timestamp::now()).await.unwrap()
+    }
+
+    async fn condition(&self, sequence: u64) -> Option<Condition> {
+        let settlement = self.settlements.get(&format!("settlement-{sequence}")).await.unwrap();
+        let conditions = settlement.status.unwrap_or_default().conditions;
+        conditions.into_iter().find(|one| one.type_ == "Reconciled")
+    }
+
+    fn drifts(&self) -> f64 {
+        let families = self.registry.gather();
+        let family = families.iter().find(|one| one.name() == "spillway_settlement_drifts");
+        family
+            .unwrap()
+            .get_metric()
+            .iter()
+            .map(|metric| metric.get_gauge().get_value())
+            .sum()
+    }
+}
+
+fn names(report: &Report) -> Vec<&'static str> {
+    report.drifts.iter().map(|drift| drift.meaning().name).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drift_is_found_told_and_taken_back_and_never_mended() {
+    let mut world = World::settled().await;
+    let clean = world.compare().await;
+    assert_eq!((names(&clean), clean.unknown.as_slice()), (vec![], &[] as &[String]));
+    assert_eq!(
+        (clean.compared.posted, clean.compared.receipts, clean.compared.documents),
+        (2, RECEIPTS as usize, 2)
+    );
+    assert!(
+        world.condition(1).await.is_none(),
+        "agreement is not written everywhere"
+    );
+
+    let process = world.plane.chart_client("spillway-settlement").await.unwrap();
+    Payers::new(process, world.chain.direct().unwrap())
+        .pass(Timestamp::now())
+        .await
+        .unwrap();
+    let policies: Api<SpendPolicy> = Api::all(world.plane.client().await.unwrap());
+    let said = policies.get("bench").await.unwrap().status.unwrap();
+    let facts = said.chain.unwrap();
+    assert_eq!(facts.payer, world.chain.deployed.payer.to_string());
+    let spent: u64 = world
+        .settlements
+        .list(&ListParams::default())
+        .await
+        .unwrap()
+        .iter()
+        .map(|one| one.spec.total_micro)
+        .sum();
+    assert_eq!(
+        (facts.spent_today_micro, facts.deposit_micro),
+        (spent, chain::DEPOSIT - spent)
+    );
+    assert!(
+        said.conditions
+            .iter()
+            .any(|one| one.type_ == "Payable" && one.status == "True"),
+        "left alone"
+    );
+
+    // The leaves document goes, and comes back.
+    let settlement = world.settlements.get("settlement-1").await.unwrap();
+    let key = Path::from(settlement.spec.data_key.as_str());
+    let document = world.hub.objects.get(&key).await.unwrap().bytes().await.unwrap();
+    world.hub.objects.delete(&key).await.unwrap();
+    assert_eq!(names(&world.compare().await), ["DocumentMissing"]);
+    let told = world.condition(1).await.unwrap();
+    assert_eq!(
+        (told.status.as_str(), told.reason.as_str()),
+        ("False", "DocumentMissing")
+    );
+    assert!(world.drifts() > 0.5);
+    assert!(world.hub.objects.get(&key).await.is_err(), "nothing is mended");
+    world.hub.objects.put(&key, document.into()).await.unwrap();
+    assert!(world.compare().await.drifts.is_empty());
+    assert_eq!(world.condition(1).await.unwrap().reason, "Agree");
+    assert!(world.drifts() < 0.5);
+
+    // A Settlement goes: the chain still knows of it, and the jobs that it paid do too.
+    world
+        .settlements
+        .delete("settlement-2", &DeleteParams::default())
+        .await
+        .unwrap();
+    let found = names(&world.compare().await);
+    assert!(found.contains(&"NoObject"), "{found:?}");
+
+    // A chain that cannot be asked is no drift.
+    let silent = world.chain.reach("http://127.0.0.1:9").unwrap();
+    let mut blind = Reconciler::new(
+        world.plane.chart_client("spillway-settlement").await.unwrap(),
+        SYSTEM_NAMESPACE,
+        silent,
+        None,
+        0,
+        Metrics::new(&prometheus::Registry::new()).unwrap(),
+    );
+    let report = blind.pass(Timestamp::now()).await.unwrap();
+    assert!(
+        !names(&report).contains(&"NoObject") && !report.unknown.is_empty(),
+        "{report:?}"
+    );
+    assert_eq!(
+        world.condition(1).await.unwrap().status,
+        "False",
+        "what was found stays while the chain is silent"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_matured_is_claimed_when_it_is_worth_its_gas() {
+    let world = World::settled().await;
+    let provider = hub::payout(0);
+    let chain = world.chain.direct().unwrap();
+    let signer: PrivateKeySigner = world.chain.poster.clone();
+    let claimer = |coin| Claimer {
+        chain: chain.clone(),
+        rpc_url: world.chain.url.clone(),
+        provider,
+        signer: signer.clone(),
+        terms: Terms {
+            coin: MicroUsd(coin),
+            share: GasShare::default(),
+        },
+        every: Duration::from_secs(1),
+    };
+    assert_eq!(claimer(1).pass().await.unwrap(), None, "nothing has matured");
+    let node = ProviderBuilder::new().connect_http(world.chain.url.parse().unwrap());
+    let _: serde_json::Value = node.raw_request("evm_increaseTime".into(), (200,)).await.unwrap();
+    let _: serde_json::Value = node.raw_request("anvil_mine".into(), (1,)).await.unwrap();
+    let matured = chain.earned(provider).await.known().unwrap();
+    assert!(matured.claimable > 0 && matured.in_window == 0);
+    assert_eq!(
+        claimer(3_000_000_000_000_000).pass().await.unwrap(),
+        None,
+        "gas would take it all"
+    );
+    let paid = claimer(1).pass().await.unwrap().unwrap();
+    assert_eq!(paid.paid_micro, matured.claimable);
+    assert_eq!(chain.earned(provider).await.known().unwrap().claimed, matured.claimable);
+}
