@@ -178,9 +178,17 @@ impl Accrual {
             };
             accrue(&observed, &self.limits, now)
         });
-        self.holds.tell(conditions(&policies, &held, now), now).await?;
+        // Neither words nor old documents keep anybody from being paid.
+        if let Err(error) = self.holds.tell(conditions(&policies, &held, now), now).await {
+            tracing::warn!(%error, "who is waited for could not be written");
+        }
         let plan = self.apply(plan, newest.as_ref(), now).await?;
-        self.retention.pass(now).await?;
+        if let Err(error) = self.retention.pass(now).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "old leaves documents could not be deleted"
+            );
+        }
         Ok(plan)
     }
 

@@ -121,6 +121,22 @@ async fn a_drift_is_found_told_and_taken_back_and_never_mended() {
         "agreement is not written everywhere"
     );
 
+    payers_facts_are_those_of_the_contract(&world).await;
+    a_document_goes_and_comes_back(&mut world).await;
+
+    // A Settlement goes: the chain still knows of it, and the jobs that it paid do too.
+    world
+        .settlements
+        .delete("settlement-2", &DeleteParams::default())
+        .await
+        .unwrap();
+    let found = names(&world.compare().await);
+    assert!(found.contains(&"NoObject"), "{found:?}");
+
+    a_silent_chain_is_no_drift(&world).await;
+}
+
+async fn payers_facts_are_those_of_the_contract(world: &World) {
     let process = world.plane.chart_client("spillway-settlement").await.unwrap();
     Payers::new(process, world.chain.direct().unwrap())
         .pass(Timestamp::now())
@@ -148,8 +164,9 @@ async fn a_drift_is_found_told_and_taken_back_and_never_mended() {
             .any(|one| one.type_ == "Payable" && one.status == "True"),
         "left alone"
     );
+}
 
-    // The leaves document goes, and comes back.
+async fn a_document_goes_and_comes_back(world: &mut World) {
     let settlement = world.settlements.get("settlement-1").await.unwrap();
     let key = Path::from(settlement.spec.data_key.as_str());
     let document = world.hub.objects.get(&key).await.unwrap().bytes().await.unwrap();
@@ -166,17 +183,9 @@ async fn a_drift_is_found_told_and_taken_back_and_never_mended() {
     assert!(world.compare().await.drifts.is_empty());
     assert_eq!(world.condition(1).await.unwrap().reason, "Agree");
     assert!(world.drifts() < 0.5);
+}
 
-    // A Settlement goes: the chain still knows of it, and the jobs that it paid do too.
-    world
-        .settlements
-        .delete("settlement-2", &DeleteParams::default())
-        .await
-        .unwrap();
-    let found = names(&world.compare().await);
-    assert!(found.contains(&"NoObject"), "{found:?}");
-
-    // A chain that cannot be asked is no drift.
+async fn a_silent_chain_is_no_drift(world: &World) {
     let silent = world.chain.reach("http://127.0.0.1:9").unwrap();
     let mut blind = Reconciler::new(
         world.plane.chart_client("spillway-settlement").await.unwrap(),

@@ -1,7 +1,7 @@
 //! Settlements, as far as the job's own story tells of them.
 
 use spillway_crds::money::format_bytes;
-use spillway_crds::{AttemptStatus, job_condition};
+use spillway_crds::{AttemptStatus, job_condition, spend_policy_condition};
 
 use super::draft::{Draft, is_accepted};
 
@@ -35,6 +35,17 @@ pub(super) fn record(draft: &mut Draft<'_>) {
     draft.status.settlements = sequences;
 }
 
+/// What the SpendPolicy of this job says of a payer that keeps its providers waiting: payer, amount and cure, over all
+/// jobs of the policy.
+fn waits_for_payer(draft: &Draft<'_>) -> Option<String> {
+    let pays = &draft.status.payer.as_ref()?.spend_policy;
+    let mut policies = draft.observed.policies.iter();
+    let policy = policies.find(|policy| policy.metadata.name.as_ref() == Some(pays))?;
+    let mut conditions = policy.status.iter().flat_map(|status| &status.conditions);
+    let payable = conditions.find(|one| one.type_ == spend_policy_condition::PAYABLE && one.status == "False")?;
+    Some(format!("SpendPolicy {pays}: {}", payable.message))
+}
+
 /// Condition Settled, from the end of the job on.
 pub(super) fn conclude(draft: &mut Draft<'_>) {
     if !draft.is_terminal() || draft.condition_holds(job_condition::SETTLED) {
@@ -60,6 +71,8 @@ pub(super) fn conclude(draft: &mut Draft<'_>) {
     let finals = sequences.iter().filter(is_final).count();
     let (holds, reason, message) = if attempts.is_empty() {
         (true, "NothingOwed", "no attempt was accepted".to_owned())
+    } else if let Some(waits) = waits_for_payer(draft).filter(|_| unsealed > 0) {
+        (false, "WaitsForPayer", waits)
     } else if unsealed > 0 {
         (
             false,

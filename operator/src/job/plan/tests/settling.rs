@@ -94,3 +94,49 @@ fn the_billed_time_is_fixed_with_the_amount() {
         assert_eq!(attempt.amount_micro, Some(price.cost(60_000).0));
     }
 }
+
+#[test]
+fn a_job_says_that_its_payer_is_waited_for() {
+    let mut world = two_providers();
+    play(&mut world, 12);
+    let name = world
+        .observed
+        .job
+        .status
+        .as_ref()
+        .unwrap()
+        .payer
+        .as_ref()
+        .unwrap()
+        .spend_policy
+        .clone();
+    let policy = world
+        .observed
+        .policies
+        .iter_mut()
+        .find(|policy| policy.metadata.name.as_ref() == Some(&name))
+        .unwrap();
+    policy
+        .status
+        .get_or_insert_default()
+        .conditions
+        .push(spillway_crds::Condition {
+            type_: "Payable".to_owned(),
+            status: "False".to_owned(),
+            reason: "DepositTooSmall".to_owned(),
+            message: "deposit more".to_owned(),
+            last_transition_time: spillway_crds::Time(jiff::Timestamp::UNIX_EPOCH),
+            observed_generation: None,
+        });
+    world.settle("payer in trouble");
+    let conditions = &world.observed.job.status.as_ref().unwrap().conditions;
+    let settled = conditions.iter().find(|one| one.type_ == "Settled");
+    if let Some(settled) = settled {
+        assert_eq!(
+            (settled.reason.as_str(), settled.message.as_str()),
+            ("WaitsForPayer", format!("SpendPolicy {name}: deposit more").as_str())
+        );
+    } else {
+        panic!("the job is over: {conditions:?}");
+    }
+}
