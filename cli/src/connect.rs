@@ -24,6 +24,11 @@ pub(crate) struct Connection {
 }
 
 impl Hub {
+    /// The namespace that the command line names.
+    pub(crate) fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
+
     pub(crate) async fn connect(&self) -> anyhow::Result<Connection> {
         let options = KubeConfigOptions {
             context: self.context.clone(),

@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use clap::ValueEnum;
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
 use kube::api::{Api, ListParams, PostParams};
 use kube::{Client, ResourceExt};
 use serde_json::json;
-use spillway_crds::{GpuProvider, GpuProviderSpec, ProviderClass, SpendPolicy, names};
+use spillway_crds::{GpuProvider, GpuProviderSpec, SpendPolicy, names};
 
+use crate::class::Class;
 use crate::connect::Hub;
 use crate::place::settings;
 
@@ -44,23 +44,6 @@ pub(crate) struct Arguments {
     /// Price in USD per GPU and hour to put into the command.
     #[arg(long, default_value = "1.00")]
     price: String,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Class {
-    Private,
-    Cloud,
-    Decentralized,
-}
-
-impl From<Class> for ProviderClass {
-    fn from(class: Class) -> Self {
-        match class {
-            Class::Private => Self::Private,
-            Class::Cloud => Self::Cloud,
-            Class::Decentralized => Self::Decentralized,
-        }
-    }
 }
 
 pub(crate) async fn run(hub: &Hub, arguments: Arguments) -> anyhow::Result<()> {

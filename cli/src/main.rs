@@ -1,17 +1,26 @@
 //! `kubectl spillway …`: what an admin and a team ask of a hub.
 //!
 //! In: a kubeconfig, for `verify`, `audit` and `earnings` also a chain RPC. Out: text or JSON on standard output, hints
-//! on standard error, exit code 1 on failure. May depend on `core`, `crds`, and on what `settlement` reads of the chain:
-//! an audit runs the code that the settlement process runs.
+//! on standard error, exit codes that a script can tell apart ([`Code`]). May depend on `core`, `crds`, and on what
+//! `settlement` reads of the chain: an audit runs the code that the settlement process runs.
 
 mod audit;
+mod class;
 mod connect;
 mod earnings;
+#[cfg(test)]
+mod fixture;
 mod invoice;
 mod join_token;
+mod market;
+mod offers;
 mod place;
+mod plan;
 mod status;
+mod table;
 mod verify;
+mod why;
+mod words;
 
 use std::process::ExitCode;
 
@@ -37,6 +46,12 @@ enum Command {
     JoinToken(join_token::Arguments),
     /// Show the hub, or one job, at a glance.
     Status(status::Arguments),
+    /// Show why a job waits and what would help, or why its attempts run where they run.
+    Why(why::Arguments),
+    /// Show what a manifest would cost, how long it would take and who would compute it, before it is submitted.
+    Plan(plan::Arguments),
+    /// Show the live market, cheapest first.
+    Offers(offers::Arguments),
     /// Show the invoice of a job, line by line.
     Invoice(invoice::Arguments),
     /// Check every line of a job's invoice against the chain.
@@ -54,6 +69,25 @@ enum Output {
     Json,
 }
 
+/// How the command ended; documented in `docs/src/reference/cli.md`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Code {
+    Success = 0,
+    /// Something could not be asked or done.
+    Failure = 1,
+    /// The manifest cannot be honoured; wrong usage too.
+    Invalid = 2,
+    /// The job costs more than its budget, or than a SpendPolicy allows.
+    OverBudget = 3,
+    NoOfferFits = 4,
+}
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> Self {
+        Self::from(code as u8)
+    }
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     spillway_process::install_crypto_provider();
@@ -61,19 +95,23 @@ async fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            Code::Failure.into()
         }
     }
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let hub = &arguments.hub;
     match arguments.command {
-        Command::JoinToken(wanted) => join_token::run(&arguments.hub, wanted).await,
-        Command::Status(wanted) => status::run(&arguments.hub, wanted).await,
-        Command::Invoice(wanted) => invoice::run(&arguments.hub, wanted).await,
-        Command::Verify(wanted) => verify::run(&arguments.hub, wanted).await,
-        Command::Audit(wanted) => return audit::run(&arguments.hub, wanted).await,
-        Command::Earnings(wanted) => earnings::run(&arguments.hub, wanted).await,
-    }?;
+        Command::JoinToken(wanted) => join_token::run(hub, wanted).await?,
+        Command::Status(wanted) => status::run(hub, wanted).await?,
+        Command::Why(wanted) => return Ok(why::run(hub, wanted).await?.into()),
+        Command::Plan(wanted) => return Ok(plan::run(hub, wanted).await?.into()),
+        Command::Offers(wanted) => return Ok(offers::run(hub, wanted).await?.into()),
+        Command::Invoice(wanted) => invoice::run(hub, wanted).await?,
+        Command::Verify(wanted) => verify::run(hub, wanted).await?,
+        Command::Audit(wanted) => return audit::run(hub, wanted).await,
+        Command::Earnings(wanted) => earnings::run(hub, wanted).await?,
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -218,6 +218,42 @@ pub struct PlacementExplanation {
     /// Offers per exclusion reason.
     #[serde(default)]
     pub excluded: std::collections::BTreeMap<String, u32>,
+    /// The smallest change of the spec that would make an offer fit; absent when one fits, or when no change helps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub change: Option<PlacementChange>,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct PlacementChange {
+    /// `raise spec.price.maxPerGpuHour from 1.20 to 1.35: 3 offers fit then`.
+    pub message: String,
+    /// Offers that fit once all of these fields are changed.
+    pub fitting: u32,
+    #[schemars(length(max = 16))]
+    pub fields: Vec<FieldChange>,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct FieldChange {
+    /// Path, such as `spec.price.maxPerGpuHour`.
+    pub field: String,
+    pub action: FieldAction,
+    /// Absent for a list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Value to write, or to add to a list; absent when the field is to be removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldAction {
+    Raise,
+    Lower,
+    Add,
+    Remove,
 }
 
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 //!
 //! In: objects as the API server gave them. Out: typed values, or a [`SpecError`] that names the field and the fix.
 
+mod explanation;
 mod job;
 mod offers;
 #[cfg(test)]

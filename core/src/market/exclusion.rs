@@ -108,6 +108,11 @@ const CHECKS: [Check; 13] = [
     capacity,
 ];
 
+/// Every hard need that the offer misses, in the order of [`exclude`]; empty when it fits.
+pub fn exclusions<'a>(requirement: &'a Requirement, offer: &'a Offer) -> impl Iterator<Item = Exclusion> + 'a {
+    CHECKS.iter().filter_map(move |check| check(requirement, offer))
+}
+
 /// The first hard need that the offer misses; `None` when it fits.
 pub fn exclude(requirement: &Requirement, offer: &Offer) -> Option<Exclusion> {
     CHECKS.iter().find_map(|check| check(requirement, offer))

@@ -6,19 +6,25 @@
 
 mod class;
 mod compute_capability;
+mod estimate;
 mod exclusion;
 mod explain;
 mod offer;
 mod rank;
+mod relax;
 mod requirement;
 mod score;
+mod smallest_change;
 #[cfg(test)]
 mod tests;
 
 pub use class::{DataClass, ProviderClass};
 pub use compute_capability::{ComputeCapability, ComputeCapabilityError};
-pub use exclusion::{Exclusion, exclude};
+pub use estimate::{Estimate, Expected, Limit, ShardTime, Workload, checked_part, estimate};
+pub use exclusion::{Exclusion, exclude, exclusions};
 pub use offer::{LatencyMicros, Offer};
 pub use rank::{Candidate, Ranking, best_offers_first, rank};
+pub use relax::{Direction, Relaxation};
 pub use requirement::Requirement;
 pub use score::{Policy, Terms, UNKNOWN_LATENCY_TERM, UNKNOWN_REPUTATION_TERM, Weights, score};
+pub use smallest_change::{Capacity, SmallestChange, smallest_change};

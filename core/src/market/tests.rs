@@ -1,5 +1,8 @@
 //! Tables for each exclusion, properties for scores and rankings.
 
+mod estimate;
+mod smallest_change;
+
 use std::collections::BTreeSet;
 
 use proptest::collection::vec;

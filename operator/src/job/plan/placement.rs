@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use spillway_core::market::{Candidate, Offer, Ranking, Requirement, rank};
+use spillway_core::market::{Candidate, Capacity, Offer, Ranking, Requirement, rank, smallest_change};
 use spillway_core::money::{MicroUsd, UnitPrice};
 use spillway_crds::{
     AttemptKind, AttemptState, AttemptStatus, PlacementExplanation, ShardState, ShardStatus, job_condition,
 };
 
-use super::acceptance::Terms;
+use super::acceptance::{Terms, after_creation};
 use super::action::Action;
 use super::attempts::{bound, idle};
 use super::candidates::{CandidatesRecord, PinnedAttempt};
@@ -364,7 +364,7 @@ impl<'a> Round<'a> {
             Ranked::new(rank(&requirement, &self.terms.job.weights, offers), draft)
         });
         if avoided.is_empty() && self.explanation.is_none() && !ranked.ranking.candidates.is_empty() {
-            self.explanation = Some(explanation(&ranked.ranking));
+            self.explanation = Some(PlacementExplanation::of(&ranked.ranking, None));
         }
         let pins = ranked.with_room(&self.room, requirement.gpus);
         (!pins.is_empty()).then_some((by, pins))
@@ -383,7 +383,7 @@ impl<'a> Round<'a> {
             None => &of_idle(),
         };
         if ranking.candidates.is_empty() {
-            return Obstacle::NoOfferFits(explanation(ranking));
+            return Obstacle::NoOfferFits(remedy(draft, self.terms, requirement, ranking));
         }
         Obstacle::Busy {
             fitting: ranking.candidates.len(),
@@ -467,13 +467,21 @@ fn expect(draft: &mut Draft<'_>, need: &Need, ranked: &mut Ranked, pins: &[usize
     }
 }
 
-fn explanation(ranking: &Ranking) -> PlacementExplanation {
-    PlacementExplanation {
-        message: ranking.explain(),
-        offers: ranking.offers,
-        fitting: u32::try_from(ranking.candidates.len()).unwrap_or(u32::MAX),
-        excluded: ranking.excluded_by_reason(),
+/// Why nothing fits, and what would help: time, while own capacity is waited for, or else a change of the job.
+fn remedy(draft: &Draft<'_>, terms: &Terms, requirement: &Requirement, ranking: &Ranking) -> PlacementExplanation {
+    let whole = Requirement {
+        classes: terms.job.requirement.classes.clone(),
+        ..requirement.clone()
+    };
+    let offers = &draft.observed.offers;
+    let later = offers.iter().filter(|offer| Capacity::Idle.fits(&whole, offer)).count();
+    let change = smallest_change(&whole, offers, Capacity::Idle);
+    let mut explanation = PlacementExplanation::of(ranking, change.as_ref());
+    let opens = terms.job.burst_after.and_then(|after| after_creation(draft, after));
+    if let Some(opens) = opens.filter(|_| later > 0) {
+        explanation.message += &format!("; {later} of other classes fit from {opens} on (spec.placement.burst.after)");
     }
+    explanation
 }
 
 /// Providers that failed this shard before: others are tried first, but a provider alone may try again.

@@ -1,4 +1,5 @@
 mod candidates;
+mod explanation;
 mod properties;
 mod scenarios;
 mod settling;
