@@ -1,7 +1,7 @@
 //! Accrual and the watch for forged pods against a real API server; the hub store is in memory.
 
 // clippy's leave for tests covers test functions, not what they call.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -329,6 +329,36 @@ async fn a_payer_that_cannot_pay_is_told_and_paid_for_once_it_can() {
     })
     .await
     .unwrap();
+
+    old_leaves_are_deleted(&admin, &client, &store).await;
+}
+
+/// Long after finality the leaves document is deleted, and the Settlement says so.
+async fn old_leaves_are_deleted(admin: &Client, client: &Client, store: &HubStore) {
+    let hub = names::SYSTEM_NAMESPACE;
+    let settlements: Api<Settlement> = Api::namespaced(admin.clone(), hub);
+    let key = settlements.get("settlement-1").await.unwrap().spec.data_key;
+    assert!(store.get(&key, 1 << 20).await.is_ok());
+    let is_final =
+        json!({"status": {"state": "Final", "finalizedAt": Timestamp::now() - SignedDuration::from_hours(2)}});
+    let parameters = PatchParams::default();
+    settlements
+        .patch_status("settlement-1", &parameters, &Patch::Merge(is_final))
+        .await
+        .unwrap();
+    let sealed = Arc::new(SealedAttempts::default());
+    let keeper = Accrual::new(client.clone(), hub, store.clone(), place(), LIMITS, sealed);
+    let keeper = keeper.keeping_leaves_for(SignedDuration::from_hours(1));
+    let passes = async {
+        pass_until(&keeper, "nothing owed", |plan| *plan == Plan::Idle).await;
+        assert!(store.get(&key, 1 << 20).await.unwrap_err().is_not_found());
+        let status = settlements.get("settlement-1").await.unwrap().status.unwrap();
+        assert!(status.leaves_deleted_at.is_some());
+    };
+    tokio::select! {
+        () = keeper.watch() => panic!("the watches ended"),
+        () = passes => {}
+    }
 }
 
 fn pod(name: &str, owner: Option<&InferenceJob>) -> Value {

@@ -84,3 +84,40 @@ impl Retention {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use spillway_crds::{SettlementSpec, SettlementStatus, Time};
+
+    use super::*;
+
+    #[test]
+    fn a_document_goes_only_when_nobody_can_need_it_any_more() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let with = |change: fn(&mut SettlementStatus)| {
+            let spec: SettlementSpec = serde_json::from_value(json!({
+                "chainId": 1, "contract": "", "sequence": 1, "count": 1, "totalMicro": 1, "previous": "", "jobsRoot": "",
+                "ledgerHash": "", "dataHash": "", "headerHash": "", "dataKey": "", "debits": [], "credits": [],
+            }))
+            .unwrap();
+            let mut settlement = Settlement::new("settlement-1", spec);
+            let mut status = SettlementStatus {
+                state: SettlementState::Final,
+                recorded: true,
+                finalized_at: Some(Time(at(1_000))),
+                ..SettlementStatus::default()
+            };
+            change(&mut status);
+            settlement.status = Some(status);
+            move |now| is_over(&settlement, SignedDuration::from_secs(60), at(now))
+        };
+        assert!(with(|_| {})(1_061));
+        assert!(!with(|_| {})(1_060));
+        assert!(!with(|status| status.state = SettlementState::Safe)(9_000));
+        assert!(!with(|status| status.recorded = false)(9_000));
+        assert!(!with(|status| status.finalized_at = None)(9_000));
+        assert!(!with(|status| status.leaves_deleted_at = status.finalized_at.clone())(
+            9_000
+        ));
+    }
+}
