@@ -20,7 +20,7 @@ tools: ## Install or build what the host lacks; the first time builds Kubernetes
 lint: tools ## Format, clippy, shellcheck, charts
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
-	cd e2e/device-plugin && test -z "$$(gofmt -l .)" && go vet ./...
+	for module in device-plugin relay; do (cd e2e/$$module && test -z "$$(gofmt -l .)" && go vet ./...) || exit 1; done
 	charts/check.sh
 	shellcheck -x -P SCRIPTDIR .ci/run $$(git ls-files '*.sh')
 
@@ -36,8 +36,9 @@ settlement/contracts/node_modules: settlement/contracts/package-lock.json
 	$(MAKE) -C settlement/contracts install
 	touch $@
 
-test-go: ## The device-plugin simulator of the test ground
+test-go: ## The device-plugin simulator and the relay of the test ground
 	cd e2e/device-plugin && go test ./...
+	cd e2e/relay && go test ./...
 
 test-reference: ## Recompute 20 of the 200 golden vectors with the numpy reference
 	e2e/engine/reference/python.sh verify.py --recompute 20 "$$(e2e/engine/weights.sh)"

@@ -22,19 +22,25 @@ need docker kind jq
 # name:tag as containerd knows it.
 full_name() { case $1 in */*/*) printf '%s' "$1" ;; */*) printf 'docker.io/%s' "$1" ;; *) printf 'docker.io/library/%s' "$1" ;; esac; }
 
-# The node reports the image's configuration digest, which is docker's image ID.
+# A node reports the image's configuration digest, which is docker's image ID.
 on_node() {
   local identity
-  identity=$(docker exec "$1-control-plane" crictl inspecti -o json "$(full_name "$2")" 2>/dev/null | jq -r .status.id) || return 1
+  identity=$(docker exec "$1" crictl inspecti -o json "$(full_name "$2")" 2>/dev/null | jq -r .status.id) || return 1
   [[ $identity == "$3" ]]
+}
+
+on_every_node() {
+  local node
+  for node in "${nodes[@]}"; do on_node "$node" "$@" || return 1; done
 }
 
 for cluster in "${clusters[@]}"; do
   wanted=()
+  mapfile -t nodes < <(kind get nodes --name "$cluster" 2>/dev/null)
   for image in "${images[@]}"; do
     identity=$(docker image inspect -f '{{.Id}}' "$image" 2>/dev/null) ||
       fail "no image '$image' in docker: run e2e/images/build.sh"
-    on_node "$cluster" "$image" "$identity" || wanted+=("$image")
+    on_every_node "$image" "$identity" || wanted+=("$image")
   done
   if ((${#wanted[@]})); then
     say "$cluster: loading ${wanted[*]}"

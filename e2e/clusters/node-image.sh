@@ -5,8 +5,9 @@
 #   e2e/clusters/node-image.sh --force    make it anew
 #
 # KIND_NODE_IMAGE=<image> uses that image instead (for example kind's public one) and makes nothing.
-# The image carries a one-node network plug-in configuration: it enforces no NetworkPolicy, and its StorageClass
-# provisions nothing. Needs root (debootstrap). Work folder: $SPILLWAY_CACHE/e2e/node-image.
+# The image carries one node's network plug-in configuration (up.sh gives a second node its own): it enforces no
+# NetworkPolicy. Its StorageClass provisions nothing. Needs root (debootstrap). Work folder:
+# $SPILLWAY_CACHE/e2e/node-image.
 set -euo pipefail
 # shellcheck source=e2e/tools/ground.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../tools/ground.sh"

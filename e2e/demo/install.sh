@@ -34,7 +34,7 @@ images() {
 }
 
 hub_images=(spillway/operator spillway/scheduler-plugin spillway/settlement spillway/runner spillway/kube-scheduler spillway-e2e/s3 spillway-e2e/anvil)
-provider_images=(spillway/agent spillway/runner spillway-e2e/device-plugin spillway-e2e/engine)
+provider_images=(spillway/agent spillway/runner spillway-e2e/device-plugin spillway-e2e/relay spillway-e2e/engine)
 
 load() {
   local name hub_set=() provider_set=(spillway-e2e/engine:dev)
@@ -118,31 +118,70 @@ hub_chart() {
   sed -e "s/PAYER/$(key_address payer)/" -e "s/ORDER_KEY/$(key_address order)/" "$here/spend-policy.yaml" | hub apply -f - >/dev/null
 }
 
-# provider NAME PRICE PRODUCT: joined by the very command that join-token prints, with the test ground's images.
+# far NAME DELAY: its pods reach the hub by a relay that keeps every byte for DELAY, each way.
+far() {
+  local name=$1 delay=$2 hub_name=${CLUSTER_PREFIX}hub-control-plane address old new
+  on "$name" create namespace spillway-e2e --dry-run=client -o yaml | on "$name" apply -f - >/dev/null
+  sed -e "s#IMAGE#$(image spillway-e2e/relay)#" -e "s/HUB/$hub_name/g" -e "s/DELAY/$delay/" "$here/far-hub.yaml" |
+    on "$name" apply -f - >/dev/null
+  on "$name" -n spillway-e2e rollout status deployment/far-hub --timeout=120s >/dev/null
+  address=$(on "$name" -n spillway-e2e get service far-hub -o jsonpath='{.spec.clusterIP}')
+  old=$(on "$name" -n kube-system get configmap coredns -o jsonpath='{.data.Corefile}')
+  new=$(sed -e '/^ *hosts {/,/^ *}/d' \
+    -e "s/^\( *\)ready\$/&\n\1hosts {\n\1    $address $hub_name\n\1    fallthrough\n\1}/" <<<"$old")
+  [[ $new != "$old" ]] || return 0
+  say "$name moves $delay away from the hub"
+  on "$name" -n kube-system create configmap coredns --from-literal=Corefile="$new" --dry-run=client -o yaml |
+    on "$name" apply --server-side --force-conflicts -f - >/dev/null
+  on "$name" -n kube-system rollout restart deployment/coredns >/dev/null
+  on "$name" -n kube-system rollout status deployment/coredns --timeout=120s >/dev/null
+  # An agent that runs already keeps its connection.
+  on "$name" -n spillway delete pods -l app.kubernetes.io/component=agent --ignore-not-found >/dev/null
+}
+
+# provider NAME CLASS PRICE SIMULATOR-ARGUMENT…: joined by the very command that join-token prints, with the test
+# ground's images.
 provider() {
-  local name=$1 price=$2 product=$3 values=$DEMO/$1.values.yaml command
+  local name=$1 class=$2 price=$3 values=$DEMO/$1.values.yaml gpus command
+  shift 3
+  gpus=$(jq -cn '$ARGS.positional' --args -- "$@")
   cat >"$values" <<VALUES
 agent: {image: "$(image spillway/agent)"}
 runner: {image: "$(image spillway/runner)"}
-devicePlugin: {image: "$(image spillway-e2e/device-plugin)", args: ["--count=2", "--product=$product"]}
-gpuFeatureDiscovery: {image: "$(image spillway-e2e/device-plugin)", args: ["--count=2", "--product=$product"]}
+devicePlugin: {image: "$(image spillway-e2e/device-plugin)", args: $gpus}
+gpuFeatureDiscovery: {image: "$(image spillway-e2e/device-plugin)", args: $gpus}
 VALUES
-  if helm --kube-context "kind-$CLUSTER_PREFIX$name" -n spillway status spillway-provider >/dev/null 2>&1; then
+  if joined "$name" "$class"; then
     helm --kube-context "kind-$CLUSTER_PREFIX$name" -n spillway upgrade spillway-provider \
       "$REPOSITORY/charts/spillway-provider" --reset-then-reuse-values --values "$values" --wait --timeout 180s >/dev/null
     return
   fi
+  leave "$name"
   say "$name joins"
-  command=$(kubectl-spillway --context "$HUB" join-token "$name" --payout "$(key_address "$name")" --class Decentralized \
+  command=$(kubectl-spillway --context "$HUB" join-token "$name" --payout "$(key_address "$name")" --class "$class" \
     --region eu --price "$price" 2>/dev/null)
   # shellcheck disable=SC2086  # the command is words
   command $command --kube-context "kind-$CLUSTER_PREFIX$name" --values "$values" --wait --timeout 180s >/dev/null
+}
+
+# joined NAME CLASS: both sides know each other, and the class, which never changes, is the wanted one.
+joined() {
+  helm --kube-context "kind-$CLUSTER_PREFIX$1" -n spillway status spillway-provider >/dev/null 2>&1 &&
+    [[ $(hub get gpuprovider "$1" -o jsonpath='{.spec.class} {.status.joinedAt}' 2>/dev/null) == "$2 "?* ]]
+}
+
+# Whatever a half or another join left.
+leave() {
+  hub delete gpuprovider "$1" --ignore-not-found --timeout=120s >/dev/null
+  helm --kube-context "kind-$CLUSTER_PREFIX$1" -n spillway uninstall spillway-provider --ignore-not-found --wait >/dev/null
+  on "$1" delete namespace spillway --ignore-not-found --timeout=120s >/dev/null
 }
 
 ready() {
   say "waiting for both providers to offer their GPUs"
   local name
   for name in "${PROVIDERS[@]}"; do hub wait "gpuprovider/$name" --for=condition=Ready --timeout=180s >/dev/null; done
+  hub wait gpuprovider/provider-a --for=jsonpath='{.status.gpus}'=3 --timeout=180s >/dev/null
 }
 
 images
@@ -150,7 +189,10 @@ load
 services
 contract
 hub_chart
-provider provider-a 0.90 NVIDIA-L4
-provider provider-b 1.10 NVIDIA-L4
+# The company's own GPUs, two models, cheap and far away; and an independent owner's nearby.
+far provider-a 100ms
+provider provider-a Private 0.90 --count=2 --product=NVIDIA-L4 \
+  "--host=${CLUSTER_PREFIX}provider-a-worker:count=1,product=NVIDIA-L40S,memory-mib=46068"
+provider provider-b Decentralized 1.10 --count=2 --product=NVIDIA-L4
 ready
 say "installed; export KUBECONFIG=$KUBECONFIG"

@@ -78,3 +78,28 @@ func TestWrongFlagsAreNamed(t *testing.T) {
 		t.Errorf("a stray argument gave %v", err)
 	}
 }
+
+func TestAHostOfItsOwnKindSaysSo(t *testing.T) {
+	arguments := []string{"--count=2", "--host=gpu-2:count=1,product=NVIDIA-L40S,memory-mib=46068", "--host=gpu-3:count=4"}
+	for node, wanted := range map[string]GPUs{
+		"":      {Count: 2, Product: "NVIDIA-L4", MemoryMiB: 23034, Compute: "8.9", Driver: "570.86.15"},
+		"gpu-1": {Count: 2, Product: "NVIDIA-L4", MemoryMiB: 23034, Compute: "8.9", Driver: "570.86.15"},
+		"gpu-2": {Count: 1, Product: "NVIDIA-L40S", MemoryMiB: 46068, Compute: "8.9", Driver: "570.86.15"},
+		"gpu-3": {Count: 4, Product: "NVIDIA-L4", MemoryMiB: 23034, Compute: "8.9", Driver: "570.86.15"},
+	} {
+		t.Setenv("NODE_NAME", node)
+		plugin, err := pluginSettings(arguments)
+		if err != nil || plugin.gpus != wanted {
+			t.Errorf("plugin on %q: %+v, %v", node, plugin.gpus, err)
+		}
+		if discovery, err := discoverySettings(arguments); err != nil || discovery.gpus != wanted {
+			t.Errorf("discovery on %q: %+v, %v", node, discovery.gpus, err)
+		}
+	}
+	t.Setenv("NODE_NAME", "gpu-2")
+	for _, wrong := range []string{"--host=gpu-2", "--host=:count=1", "--host=gpu-2:cards=1", "--host=gpu-2:count=many", "--host=gpu-2:count=65"} {
+		if _, err := pluginSettings([]string{wrong}); err == nil {
+			t.Errorf("%s was taken", wrong)
+		}
+	}
+}

@@ -2,7 +2,9 @@ package main
 
 import (
 	"crypto/sha256"
+	"flag"
 	"fmt"
+	"io"
 	"regexp"
 	"strings"
 )
@@ -38,6 +40,27 @@ func (gpus GPUs) check(unparsed []string) error {
 		return fmt.Errorf("--driver %q: write three numbers, such as 570.86.15", gpus.Driver)
 	}
 	return nil
+}
+
+// parseHost reads NODE:KEY=VALUE,… with the keys count, product, memory-mib, compute and driver: what differs on that
+// node from the other flags.
+func parseHost(text string) (node string, change func(*GPUs) error, err error) {
+	node, list, found := strings.Cut(text, ":")
+	if !found || node == "" {
+		return "", nil, fmt.Errorf("%q: write NODE:KEY=VALUE,…, such as gpu-2:count=1,product=NVIDIA-L40S", text)
+	}
+	return node, func(gpus *GPUs) error {
+		flags := flag.NewFlagSet(node, flag.ContinueOnError)
+		flags.SetOutput(io.Discard)
+		gpuFlags(flags, gpus, *gpus)
+		for _, pair := range strings.Split(list, ",") {
+			key, value, _ := strings.Cut(pair, "=")
+			if err := flags.Set(key, value); err != nil {
+				return fmt.Errorf("--host %s: %q: %w", node, pair, err)
+			}
+		}
+		return nil
+	}, nil
 }
 
 // IDs are stable over restarts, as a GPU's UUID is, and look like one.

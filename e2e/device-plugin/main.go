@@ -66,38 +66,55 @@ type discoveryOptions struct {
 	once     bool
 }
 
-func gpuFlags(flags *flag.FlagSet, gpus *GPUs) {
-	flags.IntVar(&gpus.Count, "count", 1, "GPUs of this host, at most 64")
-	flags.StringVar(&gpus.Product, "product", "NVIDIA-L4", "product as in the label nvidia.com/gpu.product")
-	flags.IntVar(&gpus.MemoryMiB, "memory-mib", 23034, "memory of one GPU in MiB")
-	flags.StringVar(&gpus.Compute, "compute", "8.9", "compute capability, MAJOR.MINOR")
-	flags.StringVar(&gpus.Driver, "driver", "570.86.15", "driver version, MAJOR.MINOR.REVISION")
+var usual = GPUs{Count: 1, Product: "NVIDIA-L4", MemoryMiB: 23034, Compute: "8.9", Driver: "570.86.15"}
+
+func gpuFlags(flags *flag.FlagSet, gpus *GPUs, defaults GPUs) {
+	flags.IntVar(&gpus.Count, "count", defaults.Count, "GPUs of this host, at most 64")
+	flags.StringVar(&gpus.Product, "product", defaults.Product, "product as in the label nvidia.com/gpu.product")
+	flags.IntVar(&gpus.MemoryMiB, "memory-mib", defaults.MemoryMiB, "memory of one GPU in MiB")
+	flags.StringVar(&gpus.Compute, "compute", defaults.Compute, "compute capability, MAJOR.MINOR")
+	flags.StringVar(&gpus.Driver, "driver", defaults.Driver, "driver version, MAJOR.MINOR.REVISION")
+}
+
+// parse reads the flags; what --host says of the node named by NODE_NAME goes over the others.
+func parse(flags *flag.FlagSet, gpus *GPUs, arguments []string) error {
+	hosts := map[string]func(*GPUs) error{}
+	gpuFlags(flags, gpus, usual)
+	flags.Func("host", "NODE:KEY=VALUE,…: what differs on this node; may be repeated", func(text string) error {
+		node, change, err := parseHost(text)
+		hosts[node] = change
+		return err
+	})
+	if err := flags.Parse(arguments); err != nil {
+		return err
+	}
+	if change := hosts[os.Getenv("NODE_NAME")]; change != nil {
+		if err := change(gpus); err != nil {
+			return err
+		}
+	}
+	return gpus.check(flags.Args())
 }
 
 func pluginSettings(arguments []string) (pluginOptions, error) {
 	var options pluginOptions
 	flags := flag.NewFlagSet("nvidia-device-plugin", flag.ContinueOnError)
-	gpuFlags(flags, &options.gpus)
 	flags.StringVar(&options.folder, "device-plugin-path", "/var/lib/kubelet/device-plugins", "folder of kubelet.sock")
 	flags.StringVar(&options.unhealthyFile, "unhealthy-file", "", "file with the IDs of GPUs that are broken, one a line")
-	if err := flags.Parse(arguments); err != nil {
-		return options, err
-	}
-	return options, options.gpus.check(flags.Args())
+	return options, parse(flags, &options.gpus, arguments)
 }
 
 func discoverySettings(arguments []string) (discoveryOptions, error) {
 	var options discoveryOptions
 	flags := flag.NewFlagSet(discoveryName, flag.ContinueOnError)
-	gpuFlags(flags, &options.gpus)
 	flags.StringVar(&options.output, "output-file", "/etc/kubernetes/node-feature-discovery/features.d/gfd", "features file")
 	flags.DurationVar(&options.interval, "sleep-interval", 60*time.Second, "time between two writes")
 	flags.BoolVar(&options.once, "oneshot", false, "write once and end")
-	if err := flags.Parse(arguments); err != nil {
+	if err := parse(flags, &options.gpus, arguments); err != nil {
 		return options, err
 	}
 	if options.interval <= 0 {
 		return options, fmt.Errorf("--sleep-interval %s: give a time above 0, such as 60s", options.interval)
 	}
-	return options, options.gpus.check(flags.Args())
+	return options, nil
 }

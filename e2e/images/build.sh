@@ -5,7 +5,7 @@
 #
 # Spillway's own, as user 65532: operator scheduler-plugin settlement agent runner  -> spillway/NAME:dev
 # kube-scheduler (from e2e/tools/kubernetes.sh)                                     -> spillway/kube-scheduler:dev
-# The test ground's: s3 anvil device-plugin engine                                  -> spillway-e2e/NAME:dev
+# The test ground's: s3 anvil device-plugin relay engine                            -> spillway-e2e/NAME:dev
 #
 # An image whose content did not change is left alone and keeps its ID, so e2e/clusters/load.sh skips it too.
 # CARGO_TARGET_DIR is honoured; SPILLWAY_PROFILE=release builds with optimisation (default: dev).
@@ -18,7 +18,7 @@ source "$here/layer.sh"
 help_asked "$@" && exit 0
 crates=(operator scheduler-plugin settlement agent runner)
 names=("$@")
-((${#names[@]})) || names=("${crates[@]}" kube-scheduler s3 anvil device-plugin engine)
+((${#names[@]})) || names=("${crates[@]}" kube-scheduler s3 anvil device-plugin relay engine)
 profile=${SPILLWAY_PROFILE:-dev}
 unprivileged=65532:65532
 
@@ -64,12 +64,20 @@ anvil_image() {
   pack "$1" spillway-e2e/anvil:dev "$unprivileged" '["/usr/local/bin/anvil"]' '["--host", "0.0.0.0"]'
 }
 
+# stage_go FOLDER NAME: the binary of the Go module e2e/NAME.
+stage_go() {
+  need go
+  (cd "$REPOSITORY/e2e/$2" && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$1/usr/local/bin/$2" .) >&2
+}
+
+relay_image() {
+  stage_go "$1" relay
+  pack "$1" spillway-e2e/relay:dev "$unprivileged" '["/usr/local/bin/relay"]'
+}
+
 # Root: it registers with the kubelet through a socket that only root may open. The links are the commands of NVIDIA's image.
 device_plugin_image() {
-  local source=$REPOSITORY/e2e/device-plugin
-  [[ -f $source/go.mod ]] || fail "no Go module in $source"
-  need go
-  (cd "$source" && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$1/usr/local/bin/device-plugin" .) >&2
+  stage_go "$1" device-plugin
   ln -s device-plugin "$1/usr/local/bin/nvidia-device-plugin"
   ln -s device-plugin "$1/usr/local/bin/gpu-feature-discovery"
   pack "$1" spillway-e2e/device-plugin:dev 0:0 '["/usr/local/bin/device-plugin"]'
@@ -101,6 +109,7 @@ make_image() {
     s3) s3_image "$folder" ;;
     anvil) anvil_image "$folder" ;;
     device-plugin) device_plugin_image "$folder" ;;
+    relay) relay_image "$folder" ;;
     engine) engine_image ;;
     *) fail "no image '$1': see --help" ;;
   esac

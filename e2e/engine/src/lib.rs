@@ -6,5 +6,6 @@
 
 pub mod api;
 pub mod compare;
+pub mod gate;
 pub mod model;
 pub mod server;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Parser;
+use spillway_e2e_engine::gate::Gate;
 use spillway_e2e_engine::model::Embedder;
 use spillway_e2e_engine::server::{Engine, serve};
 use tokio::net::TcpListener;
@@ -29,6 +30,9 @@ struct Arguments {
     /// Port to listen on; 0 takes a free one, which the log names
     #[arg(long, env = "SPILLWAY_LISTEN_PORT", default_value_t = 8000)]
     port: u16,
+    /// Requests wait until this URL has answered 200 once
+    #[arg(long, env = "SPILLWAY_GATE_URL")]
+    gate_url: Option<String>,
 }
 
 #[tokio::main]
@@ -46,7 +50,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let stop = stop_signal()?;
     let embedder = Embedder::load(&arguments.model_dir).context("cannot load the model")?;
     let parallel = std::thread::available_parallelism().map_or(1, usize::from);
-    let engine = Arc::new(Engine::new(embedder, arguments.model_name, parallel));
+    let engine =
+        Engine::new(embedder, arguments.model_name, parallel).behind(arguments.gate_url.map(Gate::new).transpose()?);
+    let engine = Arc::new(engine);
     let address = SocketAddr::new(arguments.listen, arguments.port);
     let listener = TcpListener::bind(address)
         .await

@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use crate::api::{ApiError, EmbeddingsResponse, Served};
+use crate::gate::Gate;
 use crate::model::{Embedder, Embedding, ModelError};
 
 /// Largest request body: 2,048 inputs of 8 KiB.
@@ -28,6 +29,7 @@ pub struct Engine {
     /// One permit per request on the CPU; the others wait their turn instead of slowing each other down.
     permits: Semaphore,
     parallel: usize,
+    gate: Option<Gate>,
 }
 
 impl Engine {
@@ -43,7 +45,14 @@ impl Engine {
             started_unix_seconds: started.as_secs(),
             permits: Semaphore::new(parallel),
             parallel,
+            gate: None,
         }
+    }
+
+    /// The same engine behind a gate.
+    #[must_use]
+    pub fn behind(self, gate: Option<Gate>) -> Self {
+        Self { gate, ..self }
     }
 
     /// Requests on the CPU right now.
@@ -52,6 +61,9 @@ impl Engine {
     }
 
     async fn embed(&self, texts: Vec<String>) -> Result<Vec<Embedding>, ApiError> {
+        if let Some(gate) = &self.gate {
+            gate.passed().await;
+        }
         let _permit = self.permits.acquire().await.map_err(internal)?;
         let embedder = Arc::clone(&self.embedder);
         let work = move || {

@@ -11,7 +11,7 @@ use spillway_crds::names::SYSTEM_NAMESPACE;
 
 use crate::{Ground, until};
 
-const REPLACED_WITHIN: Duration = Duration::from_secs(60);
+const REPLACED_WITHIN: Duration = Duration::from_secs(180);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Component {

@@ -19,7 +19,7 @@ use spillway_settlement::signer::from_plain_file;
 use crate::ground::{demo_folder, local_url};
 use crate::{Ground, Stores, until};
 
-const QUIET_WITHIN: Duration = Duration::from_secs(90);
+const QUIET_WITHIN: Duration = Duration::from_secs(180);
 
 /// What `chain.json` says.
 #[derive(Clone, Debug, Deserialize)]

@@ -1,4 +1,4 @@
-//! One test's own objects in the tenant's namespace: a Secret, an input, a job.
+//! One test's own objects in the tenant's namespace: a Secret, an input, one job or more.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,42 +6,32 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{DeleteParams, ObjectMeta, PostParams};
+use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use spillway_crds::{InferenceJob, job_condition};
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::{Ground, Stores, TENANT, leftovers, story, until};
+use crate::{Ground, Stores, TENANT, holds, leftovers, story, until};
 
 /// The chain's balances and the two processors are everybody's: one test at a time, however they are started.
 static TURN: Mutex<()> = Mutex::const_new(());
 
-const GONE_WITHIN: Duration = Duration::from_secs(90);
+const GONE_WITHIN: Duration = Duration::from_secs(180);
+/// On every job: the scene that made it.
+const LABEL_SCENE: &str = "e2e.spillway.dev/scene";
 
 #[derive(Debug)]
 pub struct Scene {
     pub ground: Ground,
     pub stores: Stores,
-    /// Of the job, the Secret, and the folder in the tenant's bucket.
+    /// Of the first job, the Secret, and the folder in the tenant's bucket.
     pub name: String,
     _turn: MutexGuard<'static, ()>,
 }
 
-/// Whether a condition of the job has this status.
-pub fn holds(job: &InferenceJob, condition: &str, status: &str) -> bool {
-    let conditions = job
-        .status
-        .as_ref()
-        .map(|status| status.conditions.as_slice())
-        .unwrap_or_default();
-    conditions
-        .iter()
-        .any(|found| found.type_ == condition && found.status == status)
-}
-
 impl Scene {
-    /// Waits for its turn and makes the Secret.
+    /// Waits for its turn, takes away the fillers of tests that failed, and makes the Secret.
     ///
     /// # Errors
     /// When the system does not stand.
@@ -56,6 +46,7 @@ impl Scene {
             name,
             _turn: turn,
         };
+        scene.remove_fillers().await?;
         scene.make_secret().await?;
         Ok(scene)
     }
@@ -98,7 +89,7 @@ impl Scene {
         json!({
             "apiVersion": "spillway.dev/v1alpha1",
             "kind": "InferenceJob",
-            "metadata": {"name": self.name, "namespace": TENANT},
+            "metadata": {"name": self.name, "namespace": TENANT, "labels": {LABEL_SCENE: self.name}},
             "spec": {
                 "engine": {"image": "spillway-e2e/engine:dev"},
                 "input": {"inline": requests},
@@ -108,6 +99,14 @@ impl Scene {
                 "execution": {"shards": shards, "shardTimeout": "5m"},
             },
         })
+    }
+
+    /// The same manifest for another job of this scene, called `<what>-<scene>`.
+    pub fn another(&self, what: &str, mut manifest: Value) -> Value {
+        let name = format!("{what}-{}", self.name);
+        manifest["spec"]["output"]["uri"] = json!(format!("s3://tenant/{}/{what}/", self.name));
+        manifest["metadata"]["name"] = json!(name);
+        manifest
     }
 
     /// # Errors
@@ -123,7 +122,7 @@ impl Scene {
         Ok(self.ground.jobs().get(&self.name).await?)
     }
 
-    /// Waits until the job is as `wanted`; gives up as soon as it failed.
+    /// Waits until the first job is as `wanted`; gives up as soon as it failed.
     ///
     /// # Errors
     /// With the job's story, when it is not so within the limit.
@@ -133,16 +132,42 @@ impl Scene {
         limit: Duration,
         wanted: impl Fn(&InferenceJob) -> Option<T>,
     ) -> anyhow::Result<T> {
+        self.until_of(&self.name, what, limit, wanted).await
+    }
+
+    /// [`Self::until`] for the job of this name.
+    ///
+    /// # Errors
+    /// With the job's story, when it is not so within the limit.
+    pub async fn until_of<T>(
+        &self,
+        job: &str,
+        what: &str,
+        limit: Duration,
+        wanted: impl Fn(&InferenceJob) -> Option<T>,
+    ) -> anyhow::Result<T> {
         let question = async || {
-            let job = self.job().await?;
+            let job = self.ground.jobs().get(job).await?;
             let answer = wanted(&job).map(Ok);
             Ok(answer.or_else(|| holds(&job, job_condition::FAILED, "True").then(|| Err(()))))
         };
         match until(what, limit, question).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(())) => bail!("the job failed before: {what}{}", story(&self.ground, &self.name).await),
-            Err(error) => Err(error.context(story(&self.ground, &self.name).await)),
+            Ok(Err(())) => bail!("the job failed before: {what}{}", story(&self.ground, job).await),
+            Err(error) => Err(error.context(story(&self.ground, job).await)),
         }
+    }
+
+    /// Applies the job and waits until it is complete.
+    ///
+    /// # Errors
+    /// With the job's story, when it is not so within the limit.
+    pub async fn complete(&self, manifest: Value, limit: Duration) -> anyhow::Result<InferenceJob> {
+        let name = self.apply(manifest).await?.name_any();
+        self.until_of(&name, "Complete=True", limit, |job| {
+            holds(job, job_condition::COMPLETE, "True").then(|| job.clone())
+        })
+        .await
     }
 
     /// # Errors
@@ -160,22 +185,30 @@ impl Scene {
         self.stores.tenant.get(&format!("{}/results.jsonl", self.name)).await
     }
 
-    /// Deletes the job and waits until nothing of it is left anywhere.
+    /// Deletes the first job and waits until nothing of it is left anywhere.
     ///
     /// # Errors
     /// With what is left, when the limit passed.
     pub async fn delete_job(&self) -> anyhow::Result<()> {
-        let uid = self.job().await?.uid().context("a job without a UID")?;
-        self.ground.jobs().delete(&self.name, &DeleteParams::default()).await?;
+        self.delete(&self.job().await?).await
+    }
+
+    /// Deletes a job and waits until nothing of it is left anywhere.
+    ///
+    /// # Errors
+    /// With what is left, when the limit passed.
+    pub async fn delete(&self, job: &InferenceJob) -> anyhow::Result<()> {
+        let (name, uid) = (job.name_any(), job.uid().context("a job without a UID")?);
+        self.ground.jobs().delete(&name, &DeleteParams::default()).await?;
         let mut left = Vec::new();
         let gone = until("nothing left of the job", GONE_WITHIN, async || {
-            left = leftovers(&self.ground, &self.stores, &self.name, &uid).await?;
+            left = leftovers(&self.ground, &self.stores, &name, &uid).await?;
             Ok(left.is_empty().then_some(()))
         })
         .await;
         match gone {
             Ok(()) => Ok(()),
-            Err(error) => bail!("{error:#}; left are {left:?}{}", story(&self.ground, &self.name).await),
+            Err(error) => bail!("{error:#}; left are {left:?}{}", story(&self.ground, &name).await),
         }
     }
 
@@ -184,8 +217,9 @@ impl Scene {
     /// # Errors
     /// When something cannot be deleted.
     pub async fn close(self) -> anyhow::Result<()> {
-        if self.ground.jobs().get_opt(&self.name).await?.is_some() {
-            self.delete_job().await?;
+        let own = ListParams::default().labels(&format!("{LABEL_SCENE}={}", self.name));
+        for job in self.ground.jobs().list(&own).await? {
+            self.delete(&job).await?;
         }
         self.secrets().delete(&self.name, &DeleteParams::default()).await?;
         self.stores.tenant.delete(&format!("{}/", self.name)).await

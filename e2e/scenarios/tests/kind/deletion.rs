@@ -9,7 +9,7 @@ use kube::{Api, ResourceExt};
 use spillway_crds::{AttemptState, InferenceJob, names};
 use spillway_e2e_scenarios::{Ledger, Scene, golden, leaves, leftovers, until};
 
-const RUNS_WITHIN: Duration = Duration::from_secs(90);
+const RUNS_WITHIN: Duration = Duration::from_secs(180);
 
 fn runs(job: &InferenceJob) -> Option<()> {
     let mut attempts = job.status.as_ref()?.shards.iter().flat_map(|shard| &shard.attempts);

@@ -12,7 +12,7 @@ use spillway_crds::{InferenceJob, WorkAssignment, job_condition, names};
 use spillway_e2e_scenarios::{Ground, Scene, TENANT, golden, holds, leftovers, story, until};
 
 /// An unbound pod may be withdrawn for half a minute.
-const REFUSED_WITHIN: Duration = Duration::from_secs(90);
+const REFUSED_WITHIN: Duration = Duration::from_secs(180);
 
 /// As the operator would make it.
 fn forged(scene: &Scene, job: &InferenceJob, name: &str, node: Option<&str>) -> anyhow::Result<Pod> {

@@ -9,7 +9,7 @@ use spillway_crds::job_condition;
 use spillway_e2e_scenarios::{Scene, golden};
 
 const TEXTS: usize = 4;
-const COMPLETE_WITHIN: Duration = Duration::from_secs(120);
+const COMPLETE_WITHIN: Duration = Duration::from_secs(240);
 
 #[tokio::test]
 async fn an_inline_job_without_a_secret_has_its_results_in_the_hub_store() -> anyhow::Result<()> {

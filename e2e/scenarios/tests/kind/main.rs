@@ -2,9 +2,14 @@
 //! one at a time. They need the system that `e2e/demo/install.sh` sets up.
 
 mod admission;
+mod budget;
 mod capacity;
+mod choice;
 mod deletion;
+mod extender;
 mod forgery;
+mod hybrid;
 mod inline;
+mod models;
 mod payment;
 mod restarts;

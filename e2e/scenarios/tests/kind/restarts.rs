@@ -11,19 +11,12 @@ use spillway_core::batch::Leaf;
 use spillway_crds::{
     AttemptKind, AttemptState, AttemptStatus, InferenceJob, Settlement, SettlementState, job_condition,
 };
-use spillway_e2e_scenarios::{Component, Ledger, Scene, golden, invoice_total, kill, leaves, story, until};
+use spillway_e2e_scenarios::{Component, Ledger, Scene, attempts, golden, invoice_total, kill, leaves, story, until};
 
 const TEXTS: usize = 120;
 const SHARDS: u32 = 3;
-const STEP_WITHIN: Duration = Duration::from_secs(120);
-const SETTLED_WITHIN: Duration = Duration::from_secs(240);
-
-fn attempts(job: &InferenceJob) -> impl Iterator<Item = &AttemptStatus> {
-    job.status
-        .iter()
-        .flat_map(|status| &status.shards)
-        .flat_map(|shard| &shard.attempts)
-}
+const STEP_WITHIN: Duration = Duration::from_secs(240);
+const SETTLED_WITHIN: Duration = Duration::from_secs(360);
 
 fn running(job: &InferenceJob, kind: AttemptKind) -> Option<String> {
     let mut found = attempts(job).filter(|attempt| attempt.kind == kind && attempt.state == AttemptState::Running);

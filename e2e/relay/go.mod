@@ -1,0 +1,3 @@
+module spillway.dev/e2e/relay
+
+go 1.26

@@ -1,0 +1,98 @@
+//! At a limit no new attempts start, a condition says so, and what is finished is kept and paid.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use kube::ResourceExt as _;
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::json;
+use spillway_crds::{InferenceJob, ShardState, SpendPolicy, job_condition};
+use spillway_e2e_scenarios::{Ledger, Scene, attempts, golden, holds, leaves, placeable_for};
+
+const STOPPED_WITHIN: Duration = Duration::from_secs(240);
+const COMPLETE_WITHIN: Duration = Duration::from_secs(240);
+const POLICY: &str = "demo";
+
+fn exhausted(job: &InferenceJob) -> Option<String> {
+    placeable_for(job, "BudgetExhausted")
+}
+
+#[tokio::test]
+async fn an_over_budget_job_starts_nothing_more_and_keeps_what_is_finished() -> anyhow::Result<()> {
+    let scene = Scene::open("budget").await?;
+    let ledger = Ledger::connect(&scene.ground).await?;
+    let before = ledger.quiet(&scene.ground).await?;
+    scene.idle().await?;
+    let mut manifest = scene.inline(&golden::requests(3)?, 3);
+    // The dearest candidate asks 1.10, so six minutes are 0.11: one attempt and its check, and not a micro-unit besides.
+    manifest["spec"]["resources"]["models"] = json!(["NVIDIA-L4"]);
+    manifest["spec"]["execution"] = json!({"shards": 3, "parallelism": 1, "shardTimeout": "6m"});
+    manifest["spec"]["price"] = json!({"maxPerGpuHour": "2.00", "budget": "0.22"});
+    scene.apply(manifest).await?;
+
+    let message = scene
+        .until("Placeable for reason BudgetExhausted", STOPPED_WITHIN, exhausted)
+        .await?;
+    ensure!(
+        message.contains("spec.price.budget 0.22"),
+        "`{message}` does not name the limit"
+    );
+    let after = ledger.quiet(&scene.ground).await?;
+    let job = scene.job().await?;
+    ensure!(exhausted(&job).is_some(), "it went on: {:?}", job.status);
+    let status = job.status.clone().unwrap_or_default();
+    let states: Vec<ShardState> = status.shards.iter().map(|shard| shard.state).collect();
+    ensure!(
+        states == [ShardState::Accepted, ShardState::Pending, ShardState::Pending],
+        "the shards are {states:?}"
+    );
+    ensure!(
+        attempts(&job).count() == 2,
+        "only the first shard and its check were to run"
+    );
+    ensure!(!holds(&job, job_condition::FAILED, "True"), "it failed");
+
+    // The finished shard is paid while the job still waits.
+    let leaves = leaves(&scene.ground, &scene.stores, &job.uid().unwrap_or_default()).await?;
+    let owed: u128 = leaves.iter().map(|leaf| leaf.amount).sum();
+    ensure!(leaves.len() == 2 && owed > 0, "{} leaves pay {owed}", leaves.len());
+    ensure!(
+        before.deposit - after.deposit == owed,
+        "{owed} are owed: {before:?} became {after:?}"
+    );
+    scene.close().await
+}
+
+async fn limit_per_day(scene: &Scene, amount: &str) -> anyhow::Result<()> {
+    let policies = Api::<SpendPolicy>::all(scene.ground.hub.clone());
+    let patch = Patch::Merge(json!({"spec": {"limits": {"perDay": amount}}}));
+    policies.patch(POLICY, &PatchParams::default(), &patch).await?;
+    Ok(())
+}
+
+async fn waits_for_the_day(scene: &Scene) -> anyhow::Result<()> {
+    scene.apply(scene.inline(&golden::requests(1)?, 1)).await?;
+    let message = scene
+        .until("Placeable for reason BudgetExhausted", STOPPED_WITHIN, exhausted)
+        .await?;
+    ensure!(
+        message.contains("SpendPolicy demo allows 0.01") && message.contains("per day"),
+        "`{message}` does not name the limit"
+    );
+    ensure!(attempts(&scene.job().await?).next().is_none(), "an attempt was begun");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_policy_at_its_limit_per_day_holds_jobs_back_until_it_is_raised() -> anyhow::Result<()> {
+    let scene = Scene::open("daily").await?;
+    let policies = Api::<SpendPolicy>::all(scene.ground.hub.clone());
+    let usual = policies.get(POLICY).await?.spec.limits.per_day;
+    limit_per_day(&scene, "0.01").await?;
+    let waited = waits_for_the_day(&scene).await;
+    // Whatever was found: the other tests' jobs spend under it too.
+    limit_per_day(&scene, &usual).await?;
+    waited?;
+    scene.until_condition(job_condition::COMPLETE, COMPLETE_WITHIN).await?;
+    scene.close().await
+}

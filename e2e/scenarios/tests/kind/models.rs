@@ -1,0 +1,86 @@
+//! One provider with hosts of two GPU models: a job gets the one it asks for.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt as _};
+use serde_json::{Value, json};
+use spillway_crds::{HostFact, InferenceJob, names};
+use spillway_e2e_scenarios::{Scene, golden, holds, running};
+
+const PROVIDER: &str = "provider-a";
+const RUNS_WITHIN: Duration = Duration::from_secs(180);
+const COMPLETE_WITHIN: Duration = Duration::from_secs(240);
+
+/// The provider's host with this model.
+async fn host(scene: &Scene, product: &str) -> anyhow::Result<HostFact> {
+    let status = scene
+        .ground
+        .gpu_providers()
+        .get(PROVIDER)
+        .await?
+        .status
+        .unwrap_or_default();
+    let mut hosts = status.hosts.into_iter();
+    hosts
+        .find(|host| host.product == product)
+        .with_context(|| format!("{PROVIDER} has no host with {product}"))
+}
+
+fn asking(scene: &Scene, what: &str, resources: &Value) -> anyhow::Result<Value> {
+    let mut manifest = scene.another(what, scene.inline(&golden::requests(1)?, 1));
+    manifest["spec"]["placement"] = json!({"classes": ["Private"]});
+    manifest["spec"]["verification"] = json!({"maxShare": "0"});
+    for (key, value) in resources.as_object().context("resources are an object")? {
+        manifest["spec"]["resources"][key] = value.clone();
+    }
+    Ok(manifest)
+}
+
+/// Where the provider's own cluster runs the job.
+async fn node_of(scene: &Scene, job: &InferenceJob) -> anyhow::Result<String> {
+    let client = scene.ground.providers.get(PROVIDER).context("no such cluster")?;
+    let of_job = format!("{}={}", names::LABEL_JOB_UID, job.uid().unwrap_or_default());
+    let pods = Api::<Pod>::namespaced(client.clone(), names::WORK_NAMESPACE)
+        .list(&ListParams::default().labels(&of_job))
+        .await?;
+    let node = pods.items.first().and_then(|pod| pod.spec.as_ref()?.node_name.clone());
+    node.context("no pod with a node")
+}
+
+#[tokio::test]
+async fn a_provider_with_two_gpu_models_runs_each_job_on_the_one_it_asks_for() -> anyhow::Result<()> {
+    let scene = Scene::open("models").await?;
+    let (small, large) = (host(&scene, "NVIDIA-L4").await?, host(&scene, "NVIDIA-L40S").await?);
+    ensure!(small.name != large.name, "both models are on one host");
+    let cases = [
+        ("small", json!({"models": ["NVIDIA-L4"]}), &small),
+        ("large", json!({"models": ["NVIDIA-L40S"]}), &large),
+        // Without a name: only one of them has so much memory.
+        ("memory", json!({"minMemory": "40Gi"}), &large),
+    ];
+    for (what, resources, host) in cases {
+        let manifest = scene.gated(asking(&scene, what, &resources)?).await?;
+        let job = scene.apply(manifest).await?;
+        let attempt = scene
+            .until_of(&job.name_any(), "a running attempt", RUNS_WITHIN, running)
+            .await?;
+        ensure!(
+            attempt.node.as_ref() == Some(&host.node),
+            "{what}: bound to {:?}, not to {}",
+            attempt.node,
+            host.node
+        );
+        let node = node_of(&scene, &job).await?;
+        ensure!(node == host.name, "{what}: it runs on {node}, not on {}", host.name);
+        scene.open_gate().await?;
+        let done = |job: &InferenceJob| holds(job, spillway_crds::job_condition::COMPLETE, "True").then_some(());
+        scene
+            .until_of(&job.name_any(), "Complete=True", COMPLETE_WITHIN, done)
+            .await?;
+        scene.close_gate().await?;
+    }
+    scene.close().await
+}
