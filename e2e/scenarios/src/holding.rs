@@ -10,8 +10,6 @@ use spillway_crds::{InferenceJob, WorkAssignment};
 use crate::reading::{attempts, running};
 use crate::{Scene, golden, until};
 
-/// On jobs that only hold GPUs: a failed test's are taken away by the next one.
-const LABEL_FILLER: &str = "e2e.spillway.dev/filler";
 const HELD_WITHIN: Duration = Duration::from_secs(180);
 const FREE_WITHIN: Duration = Duration::from_secs(120);
 
@@ -56,7 +54,6 @@ impl Scene {
     pub async fn fill(&self, class: &str, model: &str, gpus: u32) -> anyhow::Result<InferenceJob> {
         let manifest = self.gated(self.inline(&golden::requests(1)?, 1)).await?;
         let mut manifest = self.another("fill", manifest);
-        manifest["metadata"]["labels"][LABEL_FILLER] = json!("true");
         manifest["spec"]["resources"]["models"] = json!([model]);
         manifest["spec"]["resources"]["gpus"] = json!(gpus);
         manifest["spec"]["placement"] = json!({"classes": [class]});
@@ -74,15 +71,6 @@ impl Scene {
     /// When something of it is left after three minutes.
     pub async fn release(&self, filler: &InferenceJob) -> anyhow::Result<()> {
         self.delete(filler).await
-    }
-
-    /// Takes away the fillers of tests that failed.
-    pub(crate) async fn remove_fillers(&self) -> anyhow::Result<()> {
-        let old = ListParams::default().labels(LABEL_FILLER);
-        for job in self.ground.jobs().list(&old).await? {
-            self.delete(&job).await?;
-        }
-        Ok(())
     }
 
     /// Waits until no assignment holds a GPU anywhere.

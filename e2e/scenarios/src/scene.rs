@@ -31,7 +31,7 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Waits for its turn, takes away the fillers of tests that failed, and makes the Secret.
+    /// Waits for its turn, takes away what tests that failed left at work, and makes the Secret.
     ///
     /// # Errors
     /// When the system does not stand.
@@ -46,9 +46,29 @@ impl Scene {
             name,
             _turn: turn,
         };
-        scene.remove_fillers().await?;
+        scene.stop_others().await?;
         scene.make_secret().await?;
         Ok(scene)
+    }
+
+    /// Jobs of tests that failed, unless they ended: GPUs that they hold and money that they owe are missed elsewhere.
+    async fn stop_others(&self) -> anyhow::Result<()> {
+        let ended = |job: &InferenceJob| {
+            [job_condition::COMPLETE, job_condition::FAILED]
+                .iter()
+                .any(|end| holds(job, end, "True"))
+        };
+        for job in self
+            .ground
+            .jobs()
+            .list(&ListParams::default().labels(LABEL_SCENE))
+            .await?
+        {
+            if !ended(&job) {
+                self.delete(&job).await?;
+            }
+        }
+        Ok(())
     }
 
     fn secrets(&self) -> Api<Secret> {
@@ -212,7 +232,7 @@ impl Scene {
         }
     }
 
-    /// Takes away what the test made. A test that fails leaves it for whoever looks into it.
+    /// Takes away what the test made. A test that fails leaves it; the next one stops what is still at work.
     ///
     /// # Errors
     /// When something cannot be deleted.

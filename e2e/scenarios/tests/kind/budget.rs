@@ -17,6 +17,11 @@ fn exhausted(job: &InferenceJob) -> Option<String> {
     placeable_for(job, "BudgetExhausted")
 }
 
+/// What was begun is finished, and nothing more is begun.
+fn stopped(job: &InferenceJob) -> Option<String> {
+    exhausted(job).filter(|_| attempts(job).all(|attempt| attempt.verdict.is_some()))
+}
+
 #[tokio::test]
 async fn an_over_budget_job_starts_nothing_more_and_keeps_what_is_finished() -> anyhow::Result<()> {
     let scene = Scene::open("budget").await?;
@@ -31,7 +36,7 @@ async fn an_over_budget_job_starts_nothing_more_and_keeps_what_is_finished() -> 
     scene.apply(manifest).await?;
 
     let message = scene
-        .until("Placeable for reason BudgetExhausted", STOPPED_WITHIN, exhausted)
+        .until("a finished shard and reason BudgetExhausted", STOPPED_WITHIN, stopped)
         .await?;
     ensure!(
         message.contains("spec.price.budget 0.22"),
