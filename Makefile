@@ -8,7 +8,7 @@ export KUBEBUILDER_ASSETS ?= $(KUBERNETES)
 # kubectl, helm, kind and the kubectl-spillway plugin for the recipes below.
 export PATH := $(CARGO_TARGET_DIR)/x86_64-unknown-linux-musl/debug:$(KUBERNETES):$(PATH)
 
-.PHONY: help tools lint test test-rust test-contracts test-go test-reference e2e demo demo-down crds clusters bench-receipts
+.PHONY: help tools lint test test-rust test-faults test-contracts test-go test-reference e2e demo demo-down crds clusters bench-receipts
 
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -24,10 +24,13 @@ lint: tools ## Format, clippy, shellcheck, charts
 	charts/check.sh
 	shellcheck -x -P SCRIPTDIR .ci/run $$(git ls-files '*.sh')
 
-test: lint test-rust test-contracts test-go test-reference ## Unit, property, integration (real kube-apiserver) and contract tests
+test: lint test-rust test-faults test-contracts test-go test-reference ## Unit, property, integration (real kube-apiserver) and contract tests
 
 test-rust: tools settlement/contracts/node_modules
-	SPILLWAY_MODEL_DIR=$$(e2e/engine/weights.sh) cargo test --workspace --exclude spillway-e2e-scenarios
+	SPILLWAY_MODEL_DIR=$$(e2e/engine/weights.sh) cargo test --workspace --exclude spillway-e2e-scenarios --exclude spillway-e2e-faults
+
+test-faults: tools settlement/contracts/node_modules ## The settlement process under faults: the 27 rows, on a real API server and a real anvil
+	cargo test -p spillway-e2e-faults
 
 test-contracts: settlement/contracts/node_modules ## Contract tests, drift of ABI and bytecode
 	$(MAKE) -C settlement/contracts test check

@@ -61,7 +61,10 @@ refuses spillway chain.id --set chain.id=0
 refuses spillway /chain/contract --set-string chain.contract=0x12
 refuses spillway settlement.rpcUrls --set settlement.rpcUrls=null
 refuses spillway 'exclude each other' --set settlement.signer.keystoreSecret=other
+refuses spillway 'exclude each other' --set settlement.signer.awsKmsKey=other
 refuses spillway settlement.signer --set settlement.signer.insecureDevKeySecret=
+refuses spillway /settlement/signer/gcpKmsKey --set settlement.signer.gcpKmsKey=key
+refuses spillway /settlement/genesisHash --set settlement.genesisHash=0x12
 refuses spillway "'operater' not allowed" --set operater.replicas=2
 refuses spillway spillway-system --namespace elsewhere
 

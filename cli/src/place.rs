@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Client;
 use kube::api::Api;
 use spillway_crds::names;
-use spillway_settlement::chain::{Chain, Confirm, Place, StartError};
+use spillway_settlement::chain::{Chain, Confirm, Place, Reach};
 
 use crate::connect::Connection;
 
@@ -65,10 +65,9 @@ pub(crate) async fn reach(
     account: Address,
 ) -> anyhow::Result<Chain> {
     let place = place(connection, arguments).await?;
-    let chain = Chain::new(&arguments.rpc_urls, place, account, arguments.confirm)?;
+    let chain = Chain::new(Reach::of(&arguments.rpc_urls, arguments.confirm), place, account)?;
     match chain.check().await {
-        // Whose key may post does not matter to a reader.
-        Ok(()) | Err(StartError::Poster { .. }) => Ok(chain),
+        Ok(()) => Ok(chain),
         Err(error) => bail!("{error}: give other --rpc-url, --chain-id or --contract"),
     }
 }

@@ -20,6 +20,7 @@ use crate::{Condition, Time};
     printcolumn = r#"{"name":"Jobs","type":"integer","jsonPath":".spec.count"}"#,
     printcolumn = r#"{"name":"Total","type":"integer","jsonPath":".spec.totalMicro"}"#,
     printcolumn = r#"{"name":"State","type":"string","jsonPath":".status.state"}"#,
+    printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.reason"}"#,
     printcolumn = r#"{"name":"Transaction","type":"string","jsonPath":".status.transaction","priority":1}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
@@ -87,12 +88,7 @@ pub struct SettlementStatus {
     pub leaves_deleted_at: Option<Time>,
 }
 
-/// Condition types of a Settlement.
-pub mod settlement_condition {
-    /// Chain, Settlement and accepted receipts agree. Written by the settlement process when they do not, or do again.
-    pub const RECONCILED: &str = "Reconciled";
-}
-
+/// Sealed → Signed → Broadcast → Included → Safe → Final. A reorganisation leads back to Broadcast; Final and Failed stay.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SettlementState {
     #[default]
@@ -102,13 +98,34 @@ pub enum SettlementState {
     Included,
     Safe,
     Final,
+    /// `reason` says why; no later state of the chain can make it pass.
     Failed,
+}
+
+/// Types of `status.conditions`.
+pub mod settlement_condition {
+    /// Whether the contract holds the header; while False, the reason says what it waits for.
+    pub const POSTED: &str = "Posted";
+    /// Whether it is posted with finality.
+    pub const FINAL: &str = "Final";
+    /// Whether the poster's coins may soon not cover the gas.
+    pub const FUNDS_LOW: &str = "FundsLow";
+    /// Whether a nonce of the poster's key was used by a transaction that no log names.
+    pub const FOREIGN_TRANSACTION: &str = "ForeignTransaction";
+    /// Chain, Settlement and accepted receipts agree. Written by the settlement process when they do not, or do again.
+    pub const RECONCILED: &str = "Reconciled";
 }
 
 /// One signed transaction.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct TransactionAttempt {
+    /// Address of the key that signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Pays nothing to the key's own address: it takes the nonce from a post that would revert.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cancels: bool,
     pub nonce: u64,
     pub gas_limit: u64,
     /// Wei, decimal strings.
@@ -117,5 +134,6 @@ pub struct TransactionAttempt {
     /// 65 bytes, 0x-prefixed: with nonce, fees and calldata it makes the raw transaction again.
     pub signature: String,
     pub hash: String,
+    /// Block time of the head that it was decided on.
     pub signed_at: Time,
 }

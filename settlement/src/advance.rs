@@ -1,8 +1,10 @@
-//! What to do next for one Settlement: a pure function of its spec, its status (the write-ahead log), what the chain
-//! says, and the time. The contract's state is the truth, never a transaction hash.
+//! What to do next for one Settlement: a pure function of its spec, its status (the write-ahead log), and [`Facts`]: what
+//! the chain says, what the other logs of the key say, and the time. The contract's state is the truth, never a hash.
 //!
 //! Sealed → Signed → Broadcast → Included → Safe → Final; a reorg leads back to Broadcast; Failed says why.
 
+mod account;
+mod alarms;
 mod fees;
 mod inclusion;
 mod posting;
@@ -17,28 +19,67 @@ use spillway_crds::{SettlementSpec, SettlementState, SettlementStatus, Time};
 use crate::chain::{ChainView, Place};
 use crate::transaction::{Destination, Draft};
 
+pub use account::{Account, Entry, Signed, Spent};
+pub use alarms::foreign_transaction;
+pub(crate) use alarms::stated;
+
+/// EIP-7825: no transaction may ask for more gas.
+pub const TRANSACTION_GAS_MAX: u64 = 16_777_216;
+
 /// Bounds of what the poster may do by itself.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// Wei per gas that no transaction exceeds.
     pub fee_ceiling: u128,
+    /// Wei that the transactions signed in one day (UTC, block time) may cost together, each at its dearest.
+    pub fee_per_day: u128,
+    /// Gas of one transaction.
+    pub gas_limit: u64,
+    /// Gas limits of the transactions signed in one day together.
+    pub gas_per_day: u64,
     /// A transaction not mined after this many seconds is replaced by one with higher fees.
     pub bump_after_seconds: u64,
     /// A nonce used by nobody we know is believed after this many seconds: endpoints lag.
     pub lag_seconds: u64,
     /// Transactions signed for one batch, all nonces together.
     pub attempts_max: usize,
+    /// Posts at the fee ceiling that the account should be able to pay; below it warns.
+    pub reserve_posts: u32,
 }
 
 impl Default for Policy {
     fn default() -> Self {
         Self {
             fee_ceiling: 500_000_000_000,
+            fee_per_day: 1_000_000_000_000_000_000,
+            gas_limit: TRANSACTION_GAS_MAX,
+            gas_per_day: 2_000_000_000,
             bump_after_seconds: 48,
             lag_seconds: 30,
             attempts_max: 50,
+            reserve_posts: 3,
         }
     }
+}
+
+/// When a step is decided. Windows of the contract and of the budgets are judged by the head's block time.
+#[derive(Clone, Debug)]
+pub struct Moment {
+    /// For the record.
+    pub now: Time,
+    /// Seconds since this process first saw the last attempt in the log, on the monotonic clock: a clock that is set, or
+    /// a machine that slept, neither bumps fees nor stops them.
+    pub waited_seconds: u64,
+}
+
+/// All that a decision is made from besides spec and status.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    pub view: &'a ChainView,
+    pub account: &'a Account,
+    pub place: &'a Place,
+    pub policy: &'a Policy,
+    pub moment: &'a Moment,
 }
 
 /// One step; the caller performs it and stores the status before anything else happens.
@@ -54,19 +95,17 @@ pub enum Step {
     Send(usize),
 }
 
-/// Decides the next step of a Settlement at `place`.
-pub fn advance(
-    spec: &SettlementSpec,
-    status: &SettlementStatus,
-    view: &ChainView,
-    place: &Place,
-    policy: &Policy,
-    now: &Time,
-) -> Step {
+/// Decides the next step.
+pub fn advance(spec: &SettlementSpec, status: &SettlementStatus, facts: &Facts<'_>) -> Step {
     if is_terminal(status.state) {
         return Step::Wait;
     }
-    if let Err(elsewhere) = same_place(spec, place) {
+    alarms::raised(status, facts, decide(spec, status, facts))
+}
+
+fn decide(spec: &SettlementSpec, status: &SettlementStatus, facts: &Facts<'_>) -> Step {
+    let view = facts.view;
+    if let Err(elsewhere) = same_place(spec, facts.place) {
         return hold(status, "OtherChain", elsewhere.to_string());
     }
     let batch = match Batch::of(spec) {
@@ -77,20 +116,26 @@ pub fn advance(
         return Step::Wait;
     };
     if posted == batch.header_hash {
-        return inclusion::follow(status, view, batch.header_hash, now);
+        return inclusion::follow(status, view, batch.header_hash, &facts.moment.now);
     }
-    if let Some(step) = sequence_taken(spec, status, view, posted) {
+    if let Some(step) = sequence_taken(spec, status, facts, posted, batch.header_hash) {
         return step;
     }
-    if matches!(status.state, SettlementState::Included | SettlementState::Safe) {
+    if is_on_chain(status.state) {
         return inclusion::reorganised(status);
     }
-    posting::post(status, view, &batch, policy, now)
+    posting::post(status, &batch, facts)
 }
 
 /// Final and Failed stay what they are.
 pub fn is_terminal(state: SettlementState) -> bool {
     matches!(state, SettlementState::Final | SettlementState::Failed)
+}
+
+/// Whether the contract held the header when the log was last written.
+pub fn is_on_chain(state: SettlementState) -> bool {
+    use SettlementState::{Final, Included, Safe};
+    matches!(state, Included | Safe | Final)
 }
 
 /// The parts of a spec that posting needs, held against each other.
@@ -115,8 +160,7 @@ impl Batch {
 }
 
 fn same_place(spec: &SettlementSpec, place: &Place) -> Result<(), ConversionError> {
-    let contract = address("spec.contract", &spec.contract)?;
-    if (spec.chain_id, contract) == (place.chain_id, place.contract) {
+    if is_at(spec, place)? {
         return Ok(());
     }
     let message = format!("sealed for chain {}; this poster serves {place}", spec.chain_id);
@@ -126,26 +170,62 @@ fn same_place(spec: &SettlementSpec, place: &Place) -> Result<(), ConversionErro
     })
 }
 
+/// Whether the batch was sealed for this chain and contract.
+pub(crate) fn is_at(spec: &SettlementSpec, place: &Place) -> Result<bool, ConversionError> {
+    let contract = address("spec.contract", &spec.contract)?;
+    Ok((spec.chain_id, contract) == (place.chain_id, place.contract))
+}
+
 /// Another header at our sequence: an alarm, and the end once it is final. A sequence so old that the contract forgot
 /// it is judged by its event.
-fn sequence_taken(spec: &SettlementSpec, status: &SettlementStatus, view: &ChainView, posted: B256) -> Option<Step> {
+fn sequence_taken(
+    spec: &SettlementSpec,
+    status: &SettlementStatus,
+    facts: &Facts<'_>,
+    posted: B256,
+    ours: B256,
+) -> Option<Step> {
     if !posted.is_zero() {
-        let message = format!("sequence {} holds another header, {posted}", spec.sequence);
-        let is_final = view.posted_final == Knowledge::Known(posted);
+        let is_final = facts.view.posted_final == Knowledge::Known(posted);
         let step = if is_final { fail } else { hold };
-        return Some(step(status, "SequenceUsed", message));
+        return Some(step(status, "SequenceUsed", other_header(spec, posted)));
     }
-    match view.next_sequence {
+    match facts.view.next_sequence {
         Knowledge::Unknown => Some(Step::Wait),
-        Knowledge::Known(next) if next > spec.sequence => {
-            let message = format!("the contract forgot sequence {}: ask its Posted events", spec.sequence);
-            Some(hold(status, "SequenceForgotten", message))
-        }
+        Knowledge::Known(next) if next > spec.sequence => Some(forgotten(spec, status, facts, ours)),
         Knowledge::Known(next) if next < spec.sequence => {
             let message = format!("sequence {next} must be posted before {}", spec.sequence);
             Some(hold(status, "WaitsForPrevious", message))
         }
         Knowledge::Known(_) => None,
+    }
+}
+
+fn other_header(spec: &SettlementSpec, posted: B256) -> String {
+    format!("sequence {} holds another header, {posted}", spec.sequence)
+}
+
+/// Posted so long ago that the ring holds it no more: final events say which header it was.
+fn forgotten(spec: &SettlementSpec, status: &SettlementStatus, facts: &Facts<'_>, ours: B256) -> Step {
+    match &facts.view.archived {
+        Knowledge::Unknown => {
+            let message = format!(
+                "sequence {} is looked for in the contract's Posted events",
+                spec.sequence
+            );
+            hold(status, "SequenceForgotten", message)
+        }
+        Knowledge::Known(Some(found)) if found.header_hash == ours => {
+            inclusion::archived(status, &found.inclusion, &facts.moment.now)
+        }
+        Knowledge::Known(Some(found)) => fail(status, "SequenceUsed", other_header(spec, found.header_hash)),
+        Knowledge::Known(None) => {
+            let message = format!(
+                "the contract is past sequence {} and no final Posted event names it: is --from-block too high?",
+                spec.sequence
+            );
+            hold(status, "SequenceForgotten", message)
+        }
     }
 }
 

@@ -1,9 +1,17 @@
 //! What the chain says ([`ChainView`], a value), and the endpoints that are asked ([`Chain`]).
+//!
+//! All state of one view is read at one block, by hash, that most endpoints have: a lagging one cannot mix in. State
+//! that decides about money needs the same answer from most endpoints; a hint needs one.
 
+mod archive;
 mod books;
 mod earned;
+mod endpoint;
 mod endpoints;
 mod gather;
+mod head;
+mod identity;
+mod limiter;
 mod payers;
 mod send;
 
@@ -14,9 +22,12 @@ use spillway_core::knowledge::Knowledge;
 
 pub use books::Books;
 pub use earned::Earned;
-pub use endpoints::{AskError, Chain, Confirm, StartError};
+pub use endpoint::AskError;
+pub use endpoints::{Chain, Confirm, Reach};
+pub use head::Head;
+pub use identity::StartError;
 pub use payers::{BlockFact, PayerFact};
-pub use send::Sent;
+pub use send::{Refusal, Sent};
 
 use crate::contract::Revert;
 use crate::transaction::Fees;
@@ -52,25 +63,55 @@ pub enum Simulation {
     Reverts(Revert),
 }
 
+/// Why a mined transaction of ours reverted: its call made again at its block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Diagnosis {
+    OutOfGas,
+    Reverts(Revert),
+    /// The same call succeeds at the end of the block.
+    Cured,
+}
+
+/// A `Posted` event that is final.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Archived {
+    pub header_hash: B256,
+    pub inclusion: Inclusion,
+}
+
 /// Facts about one Settlement. `Unknown` is "could not be asked", which never is "not there".
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ChainView {
-    /// `headerHashAt(sequence)` at the head; zero when nothing is there.
+    /// Block that `posted`, `next_sequence`, the nonces, `may_post`, `is_delegated`, `balance` and `simulation` are of.
+    pub head: Knowledge<Head>,
+    /// `headerHashAt(sequence)`; zero when nothing is there.
     pub posted: Knowledge<B256>,
     /// The same at the `safe` block.
     pub posted_safe: Knowledge<B256>,
-    /// The same at the block that counts as final, as most endpoints say.
+    /// The same at the block that counts as final.
     pub posted_final: Knowledge<B256>,
     /// Sequence that the contract expects.
     pub next_sequence: Knowledge<u64>,
+    /// The post of a sequence that the contract has forgotten.
+    pub archived: Knowledge<Option<Archived>>,
     /// Mined transactions of the poster's account.
     pub nonce: Knowledge<u64>,
+    /// The same of the key that signed the last attempt, when that is another one.
+    pub last_signers_nonce: Knowledge<u64>,
+    /// Whether the contract takes posts of our key.
+    pub may_post: Knowledge<bool>,
+    /// Whether our account runs code by an EIP-7702 delegation.
+    pub is_delegated: Knowledge<bool>,
     /// One per attempt of the status, in its order.
     pub receipts: Vec<Knowledge<Option<Inclusion>>>,
+    /// Why the newest mined attempt reverted.
+    pub diagnosis: Knowledge<Option<Diagnosis>>,
     /// The contract's event for our sequence and header.
     pub event: Knowledge<Option<Inclusion>>,
-    /// Whether the last attempt is known to a node.
+    /// Whether the last attempt is known to any node.
     pub in_pool: Knowledge<bool>,
+    /// What every endpoint said when the last attempt was sent, if all refused it.
+    pub refusal: Option<Refusal>,
     pub fees: Knowledge<Fees>,
     /// Wei of the poster's account.
     pub balance: Knowledge<u128>,

@@ -6,6 +6,8 @@ use spillway_core::batch::Header;
 
 /// Version that the contract must name.
 pub const VERSION: &str = "1";
+/// One unit of the token is one micro-USD.
+pub const TOKEN_DECIMALS: u8 = 6;
 
 mod bindings {
     #![allow(clippy::too_many_arguments, unreachable_pub, missing_debug_implementations)]

@@ -11,9 +11,8 @@ use serde::Serialize;
 
 use crate::claim::{CallError, call, connect, send};
 use crate::contract::{SpillwaySettlement, TestToken};
+use crate::signer::DEVELOPMENT_CHAINS;
 
-/// Chain ids of anvil, hardhat and geth --dev.
-const DEVELOPMENT_CHAINS: [u64; 2] = [31337, 1337];
 /// Wei for the poster's gas.
 const POSTER_COINS: u128 = 10_000_000_000_000_000_000;
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use alloy::primitives::Address;
+use alloy::primitives::{Address, B256};
 use alloy::signers::local::PrivateKeySigner;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
@@ -13,7 +13,8 @@ use spillway_core::earnings::GasShare;
 use spillway_core::money::MicroUsd;
 use spillway_crds::names::SYSTEM_NAMESPACE;
 use spillway_process::{Health, Tasks};
-use spillway_settlement::chain::{Chain, Confirm, Place};
+use spillway_settlement::advance::{Policy, TRANSACTION_GAS_MAX};
+use spillway_settlement::chain::{Chain, Confirm, Place, Reach};
 use spillway_settlement::claimer::{Claimer, Terms};
 use spillway_settlement::deploy::{Plan, deploy};
 use spillway_settlement::payers::Payers;
@@ -43,26 +44,18 @@ enum Command {
 
 #[derive(Args)]
 struct PostArguments {
-    /// HTTP endpoint of the chain; repeat it, or separate with commas, for more than one.
-    #[arg(long = "rpc-url", env = "RPC_URL", hide_env_values = true, value_delimiter = ',')]
-    rpc_urls: Vec<String>,
     #[arg(long, env = "CHAIN_ID")]
     chain_id: Option<u64>,
     /// Address of the settlement contract.
     #[arg(long, env = "SETTLEMENT_CONTRACT")]
     contract: Option<Address>,
-    /// Block that counts as final.
-    #[arg(long, env = "CONFIRM", value_enum, default_value = "finalized")]
-    confirm: Confirm,
-    /// Wei per gas that no transaction exceeds.
-    #[arg(long, env = "FEE_CEILING", default_value = "500000000000")]
-    fee_ceiling: u128,
+    #[command(flatten)]
+    reach: ReachArguments,
+    #[command(flatten)]
+    bounds: BoundArguments,
     /// The ledgers are held against each other this often.
     #[arg(long, env = "RECONCILE_EVERY", default_value = "10m", value_parser = spillway_core::duration::parse)]
     reconcile_every: Duration,
-    /// Block that the contract was made in: the comparison reads no older one.
-    #[arg(long, env = "FROM_BLOCK", default_value_t = 0)]
-    from_block: u64,
     /// The hub's object store, `s3://bucket/prefix`, read only; without it, leaves documents are not compared.
     #[arg(long, env = "SPILLWAY_STORE_URL")]
     store_url: Option<String>,
@@ -74,6 +67,59 @@ struct PostArguments {
     listen: SocketAddr,
     #[command(flatten)]
     key: KeySource,
+}
+
+/// How the chain is reached, and what it must be.
+#[derive(Args)]
+struct ReachArguments {
+    /// HTTP endpoint of the chain; repeat it, or separate with commas, for more than one. State that moves money needs
+    /// the same answer from more than half of them.
+    #[arg(long = "rpc-url", env = "RPC_URL", hide_env_values = true, value_delimiter = ',')]
+    rpc_urls: Vec<String>,
+    /// Requests per second to one endpoint; sendings may go ahead of reads.
+    #[arg(long, env = "RPC_RATE", default_value = "50", value_parser = clap::value_parser!(u32).range(1..))]
+    rpc_rate: u32,
+    /// Hash of block 0; without it, what most endpoints say at the start.
+    #[arg(long, env = "GENESIS_HASH")]
+    genesis_hash: Option<B256>,
+    /// keccak256 of the contract's code; without it, what most endpoints say at the start.
+    #[arg(long, env = "CODE_HASH")]
+    code_hash: Option<B256>,
+    /// Block that the contract was made in: no older one is searched for its events.
+    #[arg(long, env = "FROM_BLOCK", default_value_t = 0)]
+    from_block: u64,
+    /// Block that counts as final.
+    #[arg(long, env = "CONFIRM", value_enum, default_value = "finalized")]
+    confirm: Confirm,
+    /// An endpoint whose newest block is older is not asked; 0s: no limit.
+    #[arg(long, env = "HEAD_AGE_MAX", default_value = "10m", value_parser = spillway_core::duration::parse)]
+    head_age_max: Duration,
+    /// A head that goes back, or a nonce used by nobody we know, is believed after this: endpoints lag.
+    #[arg(long, env = "LAG", default_value = "30s", value_parser = spillway_core::duration::parse)]
+    lag: Duration,
+}
+
+/// What the poster may spend by itself.
+#[derive(Args)]
+struct BoundArguments {
+    /// Wei per gas that no transaction exceeds.
+    #[arg(long, env = "FEE_CEILING", default_value = "500000000000")]
+    fee_ceiling: u128,
+    /// Wei that the transactions signed in one day (UTC, block time) may cost together, each at its dearest.
+    #[arg(long, env = "FEE_PER_DAY", default_value = "1000000000000000000")]
+    fee_per_day: u128,
+    /// Gas of one transaction.
+    #[arg(long, env = "GAS_LIMIT", default_value_t = TRANSACTION_GAS_MAX, value_parser = clap::value_parser!(u64).range(21_000..=TRANSACTION_GAS_MAX))]
+    gas_limit: u64,
+    /// Gas limits of the transactions signed in one day together.
+    #[arg(long, env = "GAS_PER_DAY", default_value_t = 2_000_000_000)]
+    gas_per_day: u64,
+    /// A transaction not mined after this is replaced by one with higher fees.
+    #[arg(long, env = "BUMP_AFTER", default_value = "48s", value_parser = spillway_core::duration::parse)]
+    bump_after: Duration,
+    /// Posts at the fee ceiling that the account should be able to pay; below it, the condition FundsLow is True.
+    #[arg(long, env = "RESERVE_POSTS", default_value_t = 3)]
+    reserve_posts: u32,
 }
 
 #[derive(Args)]
@@ -156,9 +202,12 @@ async fn post(arguments: PostArguments) -> anyhow::Result<()> {
             .contract
             .context("--contract (SETTLEMENT_CONTRACT) is required")?,
     };
-    let signer = arguments.key.load()?;
-    let chain = Chain::new(&arguments.rpc_urls, place, signer.address(), arguments.confirm)?;
+    let key = arguments.key.open(place.chain_id).await?;
+    let policy = policy(&arguments.bounds, &arguments.reach);
+    let from_block = arguments.reach.from_block;
+    let chain = Chain::new(reach(arguments.reach), place, key.address())?;
     let (registry, health) = (Registry::new(), Health::default());
+    chain.register(&registry)?;
     let metrics = Metrics::new(&registry)?;
     let client = kube::Client::try_default().await.context("no way to the API server")?;
     let payers = Payers::new(client.clone(), chain.clone());
@@ -168,12 +217,12 @@ async fn post(arguments: PostArguments) -> anyhow::Result<()> {
         &arguments.namespace,
         chain.clone(),
         documents,
-        arguments.from_block,
+        from_block,
         reconcile::Metrics::new(&registry)?,
     );
     reconciler.schedule.period = arguments.reconcile_every;
-    let mut poster = Poster::new(client, &arguments.namespace, chain, signer, metrics);
-    poster.policy.fee_ceiling = arguments.fee_ceiling;
+    let mut poster = Poster::new(client, &arguments.namespace, chain, key, metrics);
+    poster.policy = policy;
 
     let mut tasks = Tasks::default();
     let served = spillway_process::serve(arguments.listen, health.clone(), registry, tasks.token());
@@ -183,6 +232,32 @@ async fn post(arguments: PostArguments) -> anyhow::Result<()> {
     tasks.spawn("payers", payers.run(tasks.token()));
     tasks.spawn("reconciler", reconciler.run(tasks.token()));
     tasks.run().await
+}
+
+fn reach(arguments: ReachArguments) -> Reach {
+    Reach {
+        urls: arguments.rpc_urls,
+        confirm: arguments.confirm,
+        genesis: arguments.genesis_hash,
+        code_hash: arguments.code_hash,
+        from_block: arguments.from_block,
+        head_age_max: arguments.head_age_max,
+        lag: arguments.lag,
+        requests_per_second: arguments.rpc_rate,
+    }
+}
+
+fn policy(bounds: &BoundArguments, reach: &ReachArguments) -> Policy {
+    Policy {
+        fee_ceiling: bounds.fee_ceiling,
+        fee_per_day: bounds.fee_per_day,
+        gas_limit: bounds.gas_limit,
+        gas_per_day: bounds.gas_per_day,
+        bump_after_seconds: bounds.bump_after.as_secs(),
+        lag_seconds: reach.lag.as_secs(),
+        reserve_posts: bounds.reserve_posts,
+        ..Policy::default()
+    }
 }
 
 async fn run_claim(arguments: ClaimArguments) -> anyhow::Result<()> {
@@ -213,7 +288,7 @@ async fn keep_claiming(
     let urls = std::slice::from_ref(&arguments.rpc_url);
     let claimer = Claimer {
         // What has matured is final already: the newest block tells.
-        chain: Chain::new(urls, place, signer.address(), Confirm::Latest)?,
+        chain: Chain::new(Reach::of(urls, Confirm::Latest), place, signer.address())?,
         rpc_url: arguments.rpc_url.clone(),
         provider: arguments.provider,
         signer,

@@ -1,11 +1,11 @@
 //! Performs one step: signs or sends, and returns the status that must be stored next.
 
-use alloy::signers::local::PrivateKeySigner;
 use spillway_crds::money::ConversionError;
 use spillway_crds::{SettlementSpec, SettlementState, SettlementStatus, Time};
 
-use crate::advance::{Batch, Step};
+use crate::advance::{Batch, Step, stated};
 use crate::chain::{Chain, Sent};
+use crate::signer::PosterKey;
 use crate::transaction::{Draft, TransactionError, raw};
 
 #[derive(Debug, thiserror::Error)]
@@ -25,34 +25,29 @@ pub enum PerformError {
 /// When the log holds what cannot be sent, or the key does not sign.
 pub async fn perform(
     chain: &Chain,
-    signer: &PrivateKeySigner,
+    key: &PosterKey,
     spec: &SettlementSpec,
     status: &SettlementStatus,
     step: Step,
-    now: Time,
+    now: &Time,
 ) -> Result<Option<SettlementStatus>, PerformError> {
     match step {
         Step::Wait => Ok(None),
         Step::Record(next) => Ok(Some(*next)),
-        Step::Sign(draft) => sign(signer, spec, status, draft, now).map(Some),
-        Step::Send(index) => send(chain, spec, status, index).await,
+        Step::Sign(draft) => sign(key, spec, status, draft, now).await.map(Some),
+        Step::Send(index) => send(chain, spec, status, index, now).await,
     }
 }
 
-fn sign(
-    signer: &PrivateKeySigner,
+async fn sign(
+    key: &PosterKey,
     spec: &SettlementSpec,
     status: &SettlementStatus,
     draft: Draft,
-    now: Time,
+    now: &Time,
 ) -> Result<SettlementStatus, PerformError> {
-    let attempt = draft.sign(&Batch::of(spec)?.destination, signer, now)?;
-    let mut next = SettlementStatus {
-        state: SettlementState::Signed,
-        reason: None,
-        message: None,
-        ..status.clone()
-    };
+    let attempt = draft.sign(&Batch::of(spec)?.destination, key).await?;
+    let mut next = in_state(status, SettlementState::Signed, now);
     next.attempts.push(attempt);
     Ok(next)
 }
@@ -62,28 +57,27 @@ async fn send(
     spec: &SettlementSpec,
     status: &SettlementStatus,
     index: usize,
+    now: &Time,
 ) -> Result<Option<SettlementStatus>, PerformError> {
     let attempt = status.attempts.get(index).ok_or(PerformError::NoAttempt(index))?;
     match chain.send(&raw(attempt, &Batch::of(spec)?.destination)?).await {
-        Sent::Refused(why) => {
+        Sent::Refused(refusal, words) => {
             // The next pass reads the contract and the nonce, which say more than these words.
-            tracing::warn!(
-                sequence = spec.sequence,
-                transaction = attempt.hash,
-                why,
-                "the endpoints refused it"
-            );
+            let (sequence, transaction) = (spec.sequence, &attempt.hash);
+            tracing::warn!(sequence, transaction, ?refusal, words, "the endpoints refused it");
             Ok(None)
         }
         Sent::Taken | Sent::Unknown if status.state == SettlementState::Broadcast => Ok(None),
-        Sent::Taken | Sent::Unknown => {
-            let state = SettlementState::Broadcast;
-            Ok(Some(SettlementStatus {
-                state,
-                reason: None,
-                message: None,
-                ..status.clone()
-            }))
-        }
+        Sent::Taken | Sent::Unknown => Ok(Some(in_state(status, SettlementState::Broadcast, now))),
     }
+}
+
+fn in_state(status: &SettlementStatus, state: SettlementState, now: &Time) -> SettlementStatus {
+    let next = SettlementStatus {
+        state,
+        reason: None,
+        message: None,
+        ..status.clone()
+    };
+    stated(next, now)
 }

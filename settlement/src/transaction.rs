@@ -3,10 +3,10 @@
 use alloy::consensus::{SignableTransaction, TxEip1559};
 use alloy::eips::Encodable2718;
 use alloy::primitives::{Address, B256, Bytes, Signature, TxKind, U256};
-use alloy::signers::SignerSync;
-use alloy::signers::local::PrivateKeySigner;
-use spillway_crds::money::{ConversionError, bytes, format_bytes, hash};
+use spillway_crds::money::{ConversionError, address, bytes, format_bytes, hash};
 use spillway_crds::{Time, TransactionAttempt};
+
+use crate::signer::PosterKey;
 
 /// Wei per gas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,12 +23,23 @@ pub struct Destination {
     pub calldata: Bytes,
 }
 
-/// A transaction that is not signed yet.
+/// What a transaction is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    Post,
+    /// Nothing, to the key's own address: only the nonce matters.
+    Cancel,
+}
+
+/// A transaction that is not signed yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draft {
     pub nonce: u64,
     pub gas_limit: u64,
     pub fees: Fees,
+    pub purpose: Purpose,
+    /// Block time of the head that it was decided on.
+    pub at: Time,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -43,45 +54,56 @@ pub enum TransactionError {
     OtherHash { made: B256, logged: B256 },
     #[error("the key did not sign: {0}")]
     Signer(#[from] alloy::signers::Error),
+    #[error("the key signed as {found}, its address is {wanted}")]
+    OtherSigner { found: Address, wanted: Address },
 }
 
 impl Draft {
-    fn transaction(&self, to: &Destination) -> TxEip1559 {
-        TxEip1559 {
-            chain_id: to.chain_id,
-            nonce: self.nonce,
-            gas_limit: self.gas_limit,
-            max_fee_per_gas: self.fees.max_fee_per_gas,
-            max_priority_fee_per_gas: self.fees.max_priority_fee_per_gas,
-            to: TxKind::Call(to.contract),
-            value: U256::ZERO,
-            access_list: alloy::eips::eip2930::AccessList::default(),
-            input: to.calldata.clone(),
-        }
-    }
-
     /// Signs; the result is what the log must hold before anything is sent.
     ///
     /// # Errors
-    /// When the signer refuses.
-    pub fn sign(
-        &self,
-        to: &Destination,
-        signer: &PrivateKeySigner,
-        now: Time,
-    ) -> Result<TransactionAttempt, TransactionError> {
-        let transaction = self.transaction(to);
-        let signature = signer.sign_hash_sync(&transaction.signature_hash())?;
+    /// When the signer refuses, or signs with another key than it names.
+    pub async fn sign(&self, to: &Destination, key: &PosterKey) -> Result<TransactionAttempt, TransactionError> {
+        let from = key.address();
+        let transaction = self.transaction(to, from);
+        let digest = transaction.signature_hash();
+        let signature = key.sign(&digest).await?;
+        let found = signature
+            .recover_address_from_prehash(&digest)
+            .map_err(|_| TransactionError::Signature)?;
+        if found != from {
+            return Err(TransactionError::OtherSigner { found, wanted: from });
+        }
         let signed = transaction.into_signed(signature);
         Ok(TransactionAttempt {
+            from: Some(from.to_string()),
+            cancels: self.purpose == Purpose::Cancel,
             nonce: self.nonce,
             gas_limit: self.gas_limit,
             max_fee_per_gas: self.fees.max_fee_per_gas.to_string(),
             max_priority_fee_per_gas: self.fees.max_priority_fee_per_gas.to_string(),
             signature: format_bytes(signature.as_bytes()),
             hash: signed.hash().to_string(),
-            signed_at: now,
+            signed_at: self.at.clone(),
         })
+    }
+
+    fn transaction(&self, to: &Destination, from: Address) -> TxEip1559 {
+        let (target, input) = match self.purpose {
+            Purpose::Post => (to.contract, to.calldata.clone()),
+            Purpose::Cancel => (from, Bytes::new()),
+        };
+        TxEip1559 {
+            chain_id: to.chain_id,
+            nonce: self.nonce,
+            gas_limit: self.gas_limit,
+            max_fee_per_gas: self.fees.max_fee_per_gas,
+            max_priority_fee_per_gas: self.fees.max_priority_fee_per_gas,
+            to: TxKind::Call(target),
+            value: U256::ZERO,
+            access_list: alloy::eips::eip2930::AccessList::default(),
+            input,
+        }
     }
 }
 
@@ -102,14 +124,25 @@ pub fn stored_fees(attempt: &TransactionAttempt) -> Result<Fees, TransactionErro
 /// # Errors
 /// When a stored field is malformed or the bytes hash to something else.
 pub fn raw(attempt: &TransactionAttempt, to: &Destination) -> Result<Bytes, TransactionError> {
+    let purpose = if attempt.cancels {
+        Purpose::Cancel
+    } else {
+        Purpose::Post
+    };
+    let from = match &attempt.from {
+        Some(from) => address("from", from)?,
+        None => Address::ZERO,
+    };
     let draft = Draft {
         nonce: attempt.nonce,
         gas_limit: attempt.gas_limit,
         fees: stored_fees(attempt)?,
+        purpose,
+        at: attempt.signed_at.clone(),
     };
     let signature = bytes("signature", &attempt.signature)?;
     let signature = Signature::from_raw(&signature).map_err(|_| TransactionError::Signature)?;
-    let signed = draft.transaction(to).into_signed(signature);
+    let signed = draft.transaction(to, from).into_signed(signature);
     let (made, logged) = (*signed.hash(), hash("hash", &attempt.hash)?);
     if made == logged {
         Ok(signed.encoded_2718().into())

@@ -64,11 +64,12 @@ tolerations: {{- toYaml . | nindent 2 }}
 {{- fail "settlement.rpcUrls is empty: give at least one HTTP endpoint of the chain" }}
 {{- end }}
 {{- with .Values.settlement.signer }}
-{{- if and .keystoreSecret .insecureDevKeySecret }}
-{{- fail "settlement.signer: keystoreSecret and insecureDevKeySecret exclude each other" }}
+{{- $ways := compact (list .keystoreSecret .insecureDevKeySecret .awsKmsKey .gcpKmsKey) }}
+{{- if gt (len $ways) 1 }}
+{{- fail "settlement.signer: keystoreSecret, insecureDevKeySecret, awsKmsKey and gcpKmsKey exclude each other" }}
 {{- end }}
-{{- if not (or .keystoreSecret .insecureDevKeySecret) }}
-{{- fail "settlement.signer: name a Secret in keystoreSecret (on a development chain: insecureDevKeySecret)" }}
+{{- if not $ways }}
+{{- fail "settlement.signer: name a Secret in keystoreSecret, or a key in awsKmsKey or gcpKmsKey (on a development chain: insecureDevKeySecret)" }}
 {{- end }}
 {{- end }}
 {{- end }}

@@ -39,6 +39,19 @@ fn settled(view: &ChainView, header_hash: B256) -> SettlementState {
     }
 }
 
+/// The ring forgot the batch, and a final event holds it.
+pub(super) fn archived(status: &SettlementStatus, inclusion: &Inclusion, now: &Time) -> Step {
+    let mut next = SettlementStatus {
+        state: SettlementState::Final,
+        reason: None,
+        message: None,
+        finalized_at: Some(now.clone()),
+        ..status.clone()
+    };
+    name_block(&mut next, inclusion);
+    Step::Record(Box::new(next))
+}
+
 /// The transaction that posted: the contract's event names it, whoever sent it; else the receipt of one of ours.
 fn inclusion(view: &ChainView) -> Option<Inclusion> {
     let ours = || {

@@ -3,13 +3,13 @@
 use alloy::primitives::{Address, B256, U256};
 use k8s_openapi::jiff::Timestamp;
 use spillway_core::batch::{Leaf, seal};
-use spillway_crds::TransactionAttempt;
 use spillway_crds::money::format_bytes;
+use spillway_crds::{Settlement, TransactionAttempt};
 
 use super::*;
-use crate::chain::{Inclusion, Simulation};
+use crate::chain::{Archived, Diagnosis, Head, Inclusion, Refusal, Simulation};
 use crate::contract::Revert;
-use crate::transaction::Fees;
+use crate::transaction::{Fees, Purpose};
 
 const CONTRACT: Address = Address::repeat_byte(0x5a);
 const PLACE: Place = Place {
@@ -47,32 +47,47 @@ fn at(second: i64) -> Time {
     Time(Timestamp::from_second(second).unwrap())
 }
 
-fn attempt(nonce: u64, fee: u128, age: i64) -> TransactionAttempt {
+const KEY: Address = Address::repeat_byte(0x6e);
+
+fn attempt(nonce: u64, fee: u128) -> TransactionAttempt {
     TransactionAttempt {
+        from: Some(KEY.to_string()),
+        cancels: false,
         nonce,
         gas_limit: 100_000,
         max_fee_per_gas: fee.to_string(),
         max_priority_fee_per_gas: "10".to_owned(),
         signature: format_bytes([1; 65]),
         hash: B256::left_padding_from(&[nonce as u8, fee as u8]).to_string(),
-        signed_at: at(NOW - age),
+        signed_at: at(NOW),
     }
 }
 
 fn logged(state: SettlementState, attempts: Vec<TransactionAttempt>) -> SettlementStatus {
     let calldata = format_bytes(Batch::of(&spec(1)).unwrap().destination.calldata);
-    SettlementStatus {
+    stored(SettlementStatus {
         state,
         calldata: Some(calldata),
         attempts,
         ..SettlementStatus::default()
-    }
+    })
 }
 
 /// A healthy chain that has seen nothing of us; the poster's nonce is 7.
 fn untouched() -> ChainView {
     use Knowledge::Known;
     ChainView {
+        head: Known(Head {
+            number: 100,
+            hash: B256::repeat_byte(0xff),
+            timestamp: NOW as u64,
+        }),
+        archived: Knowledge::Unknown,
+        last_signers_nonce: Knowledge::Unknown,
+        may_post: Known(true),
+        is_delegated: Known(false),
+        diagnosis: Known(None),
+        refusal: None,
         posted: Known(B256::ZERO),
         posted_safe: Knowledge::Unknown,
         posted_final: Known(B256::ZERO),
@@ -100,8 +115,58 @@ fn mined(attempt: &TransactionAttempt, succeeded: bool, block: u8) -> Knowledge<
     }))
 }
 
+/// What the other logs say, where a test does not: the one log there is.
+fn account(status: &SettlementStatus) -> Account {
+    let settlement = Settlement {
+        status: Some(status.clone()),
+        ..Settlement::new("settlement-1", spec(1))
+    };
+    Account::of(KEY, [&Entry::of(&settlement)], NOW as u64)
+}
+
+/// The step `waited` seconds after the last attempt was first seen.
+fn step_after(waited: u64, spec: &SettlementSpec, status: &SettlementStatus, view: &ChainView) -> Step {
+    step_of(&account(status), waited, spec, status, view)
+}
+
+fn step_of(
+    account: &Account,
+    waited_seconds: u64,
+    spec: &SettlementSpec,
+    status: &SettlementStatus,
+    view: &ChainView,
+) -> Step {
+    let facts = Facts {
+        view,
+        account,
+        place: &PLACE,
+        policy: &Policy::default(),
+        moment: &Moment {
+            now: at(NOW),
+            waited_seconds,
+        },
+    };
+    advance(spec, status, &facts)
+}
+
 fn step(spec: &SettlementSpec, status: &SettlementStatus, view: &ChainView) -> Step {
-    advance(spec, status, view, &PLACE, &Policy::default(), &at(NOW))
+    step_after(10, spec, status, view)
+}
+
+/// The status as it lies in etcd: with the conditions that were written with it.
+fn stored(status: SettlementStatus) -> SettlementStatus {
+    let mut status = stated(status, &at(NOW));
+    status
+        .conditions
+        .push(k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition {
+            type_: "FundsLow".to_owned(),
+            status: "False".to_owned(),
+            reason: "BalanceGood".to_owned(),
+            message: String::new(),
+            last_transition_time: at(NOW),
+            observed_generation: None,
+        });
+    status
 }
 
 fn recorded(step: Step) -> SettlementStatus {
@@ -138,14 +203,14 @@ fn calldata_is_stored_once_before_the_first_signature() {
 
 #[test]
 fn row_2_and_3_what_is_signed_and_stored_is_sent() {
-    let status = logged(SettlementState::Signed, vec![attempt(7, 1_000, 1)]);
+    let status = logged(SettlementState::Signed, vec![attempt(7, 1_000)]);
     assert_eq!(step(&spec(1), &status, &untouched()), Step::Send(0));
 }
 
 #[test]
 fn row_4_sent_and_never_recorded_is_done_when_the_contract_says_so() {
     let spec = spec(1);
-    let status = logged(SettlementState::Signed, vec![attempt(7, 1_000, 1)]);
+    let status = logged(SettlementState::Signed, vec![attempt(7, 1_000)]);
     let posted = Knowledge::Known(header_hash(&spec));
     let view = ChainView {
         posted,
@@ -184,7 +249,7 @@ fn a_post_by_a_transaction_that_we_do_not_know_is_a_post() {
 
 #[test]
 fn row_5_unknown_answers_change_nothing() {
-    let status = logged(SettlementState::Signed, vec![attempt(7, 1_000, 1)]);
+    let status = logged(SettlementState::Signed, vec![attempt(7, 1_000)]);
     for view in [
         ChainView::default(),
         ChainView {
@@ -219,15 +284,15 @@ fn row_5_unknown_answers_change_nothing() {
 
 #[test]
 fn row_6_out_of_gas_signs_anew_with_the_next_nonce() {
-    let status = logged(SettlementState::Broadcast, vec![attempt(7, 1_000, 60)]);
+    let status = logged(SettlementState::Broadcast, vec![attempt(7, 1_000)]);
     let view = ChainView {
         nonce: Knowledge::Known(8),
         receipts: vec![mined(&status.attempts[0], false, 9)],
-        simulation: Knowledge::Known(Simulation::Succeeds { gas: 200_000 }),
+        diagnosis: Knowledge::Known(Some(Diagnosis::OutOfGas)),
         ..untouched()
     };
     let next = draft(step(&spec(1), &status, &view));
-    assert_eq!((next.nonce, next.gas_limit), (8, 250_000));
+    assert_eq!((next.nonce, next.gas_limit), (8, 200_000), "twice what ran out");
 }
 
 #[test]
@@ -265,7 +330,7 @@ fn row_6_a_logic_revert_stops_and_says_why_once() {
 
 #[test]
 fn row_6_reverts_do_not_loop() {
-    let attempts: Vec<_> = (7..10).map(|nonce| attempt(nonce, 1_000, 60)).collect();
+    let attempts: Vec<_> = (7..10).map(|nonce| attempt(nonce, 1_000)).collect();
     let status = logged(SettlementState::Broadcast, attempts.clone());
     let receipts = attempts.iter().map(|attempt| mined(attempt, false, 9)).collect();
     let view = ChainView {
@@ -278,7 +343,7 @@ fn row_6_reverts_do_not_loop() {
 
 #[test]
 fn row_7_a_nonce_gap_is_filled_by_the_same_batch() {
-    let status = logged(SettlementState::Broadcast, vec![attempt(9, 1_000, 60)]);
+    let status = logged(SettlementState::Broadcast, vec![attempt(9, 1_000)]);
     let view = ChainView {
         receipts: vec![Knowledge::Known(None)],
         ..untouched()
@@ -289,17 +354,34 @@ fn row_7_a_nonce_gap_is_filled_by_the_same_batch() {
 #[test]
 fn row_8_a_nonce_taken_by_another_transaction_is_replaced_once_endpoints_agree() {
     let taken = |age, receipt| {
-        let status = logged(SettlementState::Broadcast, vec![attempt(7, 1_000, age)]);
+        let status = logged(SettlementState::Broadcast, vec![attempt(7, 1_000)]);
         let view = ChainView {
             nonce: Knowledge::Known(8),
             receipts: vec![receipt],
             ..untouched()
         };
-        step(&spec(1), &status, &view)
+        (step_after(age, &spec(1), &status, &view), status, view)
     };
-    assert_eq!(taken(5, Knowledge::Known(None)), Step::Wait, "endpoints lag");
-    assert_eq!(taken(60, Knowledge::Unknown), Step::Wait, "unknown is not absent");
-    assert_eq!(draft(taken(60, Knowledge::Known(None))).nonce, 8);
+    assert_eq!(taken(5, Knowledge::Known(None)).0, Step::Wait, "endpoints lag");
+    assert_eq!(taken(60, Knowledge::Unknown).0, Step::Wait, "unknown is not absent");
+    let (alarm, status, view) = taken(60, Knowledge::Known(None));
+    let told = recorded(alarm);
+    let condition = told
+        .conditions
+        .iter()
+        .find(|one| one.type_ == "ForeignTransaction")
+        .unwrap();
+    assert_eq!(
+        (condition.status.as_str(), condition.reason.as_str()),
+        ("True", "NonceUsed")
+    );
+    assert!(
+        condition.message.starts_with("nonce 7 of 0x6e"),
+        "{}",
+        condition.message
+    );
+    let signed = step_of(&account(&status), 60, &spec(1), &told, &view);
+    assert_eq!(draft(signed).nonce, 8, "told once, then the next nonce is taken");
 }
 
 #[test]
@@ -308,10 +390,10 @@ fn row_9_and_10_a_stuck_transaction_is_replaced_from_its_own_fees() {
         in_pool: Knowledge::Known(true),
         ..untouched()
     };
-    let fresh = logged(SettlementState::Broadcast, vec![attempt(7, 8_000, 10)]);
+    let fresh = logged(SettlementState::Broadcast, vec![attempt(7, 8_000)]);
     assert_eq!(step(&spec(1), &fresh, &view), Step::Wait);
-    let stuck = logged(SettlementState::Broadcast, vec![attempt(7, 8_000, 60)]);
-    let next = draft(step(&spec(1), &stuck, &view));
+    let stuck = logged(SettlementState::Broadcast, vec![attempt(7, 8_000)]);
+    let next = draft(step_after(60, &spec(1), &stuck, &view));
     assert_eq!(
         (
             next.nonce,
@@ -320,18 +402,209 @@ fn row_9_and_10_a_stuck_transaction_is_replaced_from_its_own_fees() {
         ),
         (7, 9_000, 12)
     );
-    let dear = logged(SettlementState::Broadcast, vec![attempt(7, 499_000_000_000, 60)]);
-    held(step(&spec(1), &dear, &view), SettlementState::Broadcast, "FeeCeiling");
+    let dear = logged(SettlementState::Broadcast, vec![attempt(7, 499_000_000_000)]);
+    let held = recorded(step_after(60, &spec(1), &dear, &view));
     assert_eq!(
-        step(&spec(1), &dear, &untouched()),
+        (held.state, held.reason.as_deref()),
+        (SettlementState::Broadcast, Some("FeeCeiling"))
+    );
+    assert_eq!(step_after(60, &spec(1), &held, &view), Step::Wait, "told once");
+    assert_eq!(
+        step_after(60, &spec(1), &held, &untouched()),
         Step::Send(0),
         "at the ceiling the last one is sent again"
     );
 }
 
 #[test]
+fn row_9_the_day_has_ceilings_of_its_own() {
+    let status = logged(SettlementState::Sealed, vec![]);
+    let spent = |gas, wei| Account {
+        today: Spent { gas, wei },
+        ..account(&status)
+    };
+    let step = |account: &Account| step_of(account, 10, &spec(1), &status, &untouched());
+    let policy = Policy::default();
+    held(
+        step(&spent(0, policy.fee_per_day)),
+        SettlementState::Sealed,
+        "DailyFees",
+    );
+    held(step(&spent(policy.gas_per_day, 0)), SettlementState::Sealed, "DailyGas");
+    draft(step(&spent(
+        policy.gas_per_day - 100_000,
+        policy.fee_per_day - 100_000_000,
+    )));
+}
+
+#[test]
+fn row_10_a_refusal_as_underpriced_raises_the_fees_at_once() {
+    let status = logged(SettlementState::Signed, vec![attempt(7, 8_000)]);
+    let view = ChainView {
+        refusal: Some(Refusal::Underpriced),
+        ..untouched()
+    };
+    assert_eq!(draft(step(&spec(1), &status, &view)).fees.max_fee_per_gas, 9_000);
+}
+
+#[test]
+fn row_10_the_nonce_of_a_failed_batch_is_taken_from_its_fees() {
+    let status = logged(SettlementState::Sealed, vec![]);
+    let failed = Entry {
+        name: "settlement-1".to_owned(),
+        state: SettlementState::Failed,
+        signed: Entry::of(&Settlement {
+            status: Some(logged(SettlementState::Failed, vec![attempt(7, 80_000)])),
+            ..Settlement::new("settlement-1", spec(1))
+        })
+        .signed,
+    };
+    let account = Account::of(KEY, [&failed], NOW as u64);
+    let next = draft(step_of(&account, 10, &spec(1), &status, &untouched()));
+    assert_eq!((next.nonce, next.fees.max_fee_per_gas), (7, 90_000));
+}
+
+#[test]
+fn row_11_a_key_that_other_kinds_of_transactions_use_is_told() {
+    let status = logged(SettlementState::Signed, vec![attempt(7, 8_000)]);
+    let view = ChainView {
+        refusal: Some(Refusal::AddressReserved),
+        ..untouched()
+    };
+    held(
+        step(&spec(1), &status, &view),
+        SettlementState::Signed,
+        "AddressReserved",
+    );
+}
+
+#[test]
+fn row_7_a_post_that_would_revert_loses_its_nonce_to_a_cancellation() {
+    let cap = Revert {
+        reason: "DailyCapExceeded".to_owned(),
+        message: "wait".to_owned(),
+        permanent: false,
+    };
+    let view = ChainView {
+        simulation: Knowledge::Known(Simulation::Reverts(cap)),
+        in_pool: Knowledge::Known(true),
+        ..untouched()
+    };
+    let status = logged(SettlementState::Broadcast, vec![attempt(7, 1_000)]);
+    let held = recorded(step(&spec(1), &status, &view));
+    assert_eq!(held.reason.as_deref(), Some("DailyCapExceeded"));
+    assert_eq!(step(&spec(1), &held, &view), Step::Wait, "it is not sent again");
+    let cancel = draft(step_after(60, &spec(1), &held, &view));
+    assert_eq!(
+        (
+            cancel.purpose,
+            cancel.nonce,
+            cancel.gas_limit,
+            cancel.fees.max_fee_per_gas
+        ),
+        (Purpose::Cancel, 7, 21_000, 1_125)
+    );
+
+    let cancelled = TransactionAttempt {
+        cancels: true,
+        ..attempt(7, 1_125)
+    };
+    let status = logged(SettlementState::Broadcast, vec![attempt(7, 1_000), cancelled.clone()]);
+    let mined = ChainView {
+        nonce: Knowledge::Known(8),
+        receipts: vec![Knowledge::Known(None), mined(&cancelled, true, 9)],
+        ..view
+    };
+    let rested = recorded(step(&spec(1), &status, &mined));
+    assert_eq!(
+        (rested.state, rested.reason.as_deref()),
+        (SettlementState::Sealed, Some("DailyCapExceeded"))
+    );
+    assert_eq!(step(&spec(1), &rested, &mined), Step::Wait);
+    let cured = ChainView {
+        simulation: untouched().simulation,
+        ..mined
+    };
+    let again = draft(step(&spec(1), &rested, &cured));
+    assert_eq!((again.purpose, again.nonce), (Purpose::Post, 8));
+}
+
+#[test]
+fn row_19_the_old_keys_transaction_is_drained_before_the_new_key_signs() {
+    let old = TransactionAttempt {
+        from: Some(Address::repeat_byte(0x01).to_string()),
+        ..attempt(3, 1_000)
+    };
+    let status = logged(SettlementState::Broadcast, vec![old]);
+    let view = |theirs, may_post| ChainView {
+        last_signers_nonce: Knowledge::Known(theirs),
+        may_post: Knowledge::Known(may_post),
+        receipts: vec![Knowledge::Known(None)],
+        ..untouched()
+    };
+    assert_eq!(
+        step(&spec(1), &status, &view(3, true)),
+        Step::Send(0),
+        "its bytes again"
+    );
+    let late = recorded(step_after(60, &spec(1), &status, &view(3, false)));
+    assert_eq!(late.reason.as_deref(), Some("NotPoster"));
+    assert_eq!(step_after(60, &spec(1), &late, &view(3, false)), Step::Send(0));
+    assert_eq!(draft(step_after(60, &spec(1), &late, &view(3, true))).nonce, 7);
+    assert_eq!(draft(step(&spec(1), &status, &view(4, true))).nonce, 7, "drained");
+}
+
+#[test]
+fn row_26_only_time_that_passed_raises_fees() {
+    let status = logged(SettlementState::Broadcast, vec![attempt(7, 8_000)]);
+    let view = ChainView {
+        in_pool: Knowledge::Known(true),
+        ..untouched()
+    };
+    for clock in [NOW - 86_400, NOW + 86_400] {
+        let facts = Facts {
+            view: &view,
+            account: &account(&status),
+            place: &PLACE,
+            policy: &Policy::default(),
+            moment: &Moment {
+                now: at(clock),
+                waited_seconds: 47,
+            },
+        };
+        assert_eq!(
+            advance(&spec(1), &status, &facts),
+            Step::Wait,
+            "the clock was set to {clock}"
+        );
+    }
+    let view = ChainView {
+        fees: untouched().fees,
+        ..untouched()
+    };
+    let sealed = logged(SettlementState::Sealed, vec![]);
+    assert_eq!(
+        draft(step(&spec(1), &sealed, &view)).at,
+        at(NOW),
+        "block time is recorded"
+    );
+}
+
+#[test]
+fn row_27_a_delegated_key_signs_nothing() {
+    let status = logged(SettlementState::Sealed, vec![]);
+    let view = |is_delegated| ChainView {
+        is_delegated,
+        ..untouched()
+    };
+    let delegated = step(&spec(1), &status, &view(Knowledge::Known(true)));
+    held(delegated, SettlementState::Sealed, "DelegatedKey");
+    assert_eq!(step(&spec(1), &status, &view(Knowledge::Unknown)), Step::Wait);
+}
+
+#[test]
 fn row_12_an_evicted_transaction_is_sent_again() {
-    let status = logged(SettlementState::Broadcast, vec![attempt(7, 1_000, 10)]);
+    let status = logged(SettlementState::Broadcast, vec![attempt(7, 1_000)]);
     assert_eq!(step(&spec(1), &status, &untouched()), Step::Send(0));
     let unknown = ChainView {
         in_pool: Knowledge::Unknown,
@@ -347,7 +620,7 @@ fn row_12_an_evicted_transaction_is_sent_again() {
 #[test]
 fn row_13_a_reorg_leads_back_to_broadcast_and_then_to_another_block() {
     let spec = spec(1);
-    let broadcast = logged(SettlementState::Broadcast, vec![attempt(7, 1_000, 10)]);
+    let broadcast = logged(SettlementState::Broadcast, vec![attempt(7, 1_000)]);
     let posted = Knowledge::Known(header_hash(&spec));
     let included = |block| ChainView {
         posted,
@@ -372,7 +645,7 @@ fn row_13_a_reorg_leads_back_to_broadcast_and_then_to_another_block() {
 #[test]
 fn row_14_money_moves_at_finality_only_and_terminal_stays_terminal() {
     let spec = spec(1);
-    let status = logged(SettlementState::Broadcast, vec![attempt(7, 1_000, 10)]);
+    let status = logged(SettlementState::Broadcast, vec![attempt(7, 1_000)]);
     let hash = Knowledge::Known(header_hash(&spec));
     let receipts = vec![mined(&status.attempts[0], true, 9)];
     let head = ChainView {
@@ -409,7 +682,7 @@ fn row_14_money_moves_at_finality_only_and_terminal_stays_terminal() {
 
 #[test]
 fn another_header_at_our_sequence_is_an_alarm_and_the_end_once_final() {
-    let status = logged(SettlementState::Broadcast, vec![attempt(7, 1_000, 10)]);
+    let status = logged(SettlementState::Broadcast, vec![attempt(7, 1_000)]);
     let other = Knowledge::Known(B256::repeat_byte(0xbb));
     let view = ChainView {
         posted: other,
@@ -435,24 +708,59 @@ fn sequences_wait_for_each_other() {
         SettlementState::Sealed,
         "WaitsForPrevious",
     );
-    let forgotten = ChainView {
+}
+
+#[test]
+fn row_24_a_sequence_that_the_ring_forgot_is_judged_by_its_event() {
+    let spec = spec(1);
+    let status = logged(SettlementState::Sealed, vec![]);
+    let view = |archived| ChainView {
         next_sequence: Knowledge::Known(400),
+        archived,
         ..untouched()
     };
-    held(
-        step(&spec(1), &status, &forgotten),
-        SettlementState::Sealed,
-        "SequenceForgotten",
-    );
+    let event = |header_hash| {
+        Knowledge::Known(Some(Archived {
+            header_hash,
+            inclusion: Inclusion {
+                transaction: B256::repeat_byte(0xee),
+                block_hash: B256::repeat_byte(9),
+                block_number: 9,
+                succeeded: true,
+                gas_used: None,
+            },
+        }))
+    };
+    let done = recorded(step(&spec, &status, &view(event(header_hash(&spec)))));
+    assert_eq!((done.state, done.block_number), (SettlementState::Final, Some(9)));
+    assert!(done.finalized_at.is_some());
+    let other = step(&spec, &status, &view(event(B256::ZERO)));
+    held(other, SettlementState::Failed, "SequenceUsed");
+    for archived in [Knowledge::Unknown, Knowledge::Known(None)] {
+        let unsure = step(&spec, &status, &view(archived));
+        held(unsure, SettlementState::Sealed, "SequenceForgotten");
+    }
 }
 
 #[test]
 fn row_18_a_batch_of_another_chain_or_contract_is_not_touched() {
     let elsewhere = Place { chain_id: 1, ..PLACE };
-    let policy = Policy::default();
     let status = SettlementStatus::default();
-    let step = advance(&spec(1), &status, &untouched(), &elsewhere, &policy, &at(NOW));
-    held(step, SettlementState::Sealed, "OtherChain");
+    let facts = Facts {
+        view: &untouched(),
+        account: &account(&status),
+        place: &elsewhere,
+        policy: &Policy::default(),
+        moment: &Moment {
+            now: at(NOW),
+            waited_seconds: 0,
+        },
+    };
+    held(
+        advance(&spec(1), &status, &facts),
+        SettlementState::Sealed,
+        "OtherChain",
+    );
 }
 
 #[test]
@@ -494,16 +802,24 @@ fn row_20_no_nonce_is_burnt_without_funds() {
         ..untouched()
     };
     let status = logged(SettlementState::Sealed, vec![]);
-    held(
-        step(&spec(1), &status, &view),
-        SettlementState::Sealed,
-        "InsufficientFunds",
+    let told = recorded(step(&spec(1), &status, &view));
+    assert_eq!(
+        (told.state, told.reason.as_deref()),
+        (SettlementState::Sealed, Some("InsufficientFunds"))
+    );
+    assert!(
+        told.conditions
+            .iter()
+            .any(|one| one.type_ == "FundsLow" && one.status == "True")
     );
     let enough = ChainView {
         balance: Knowledge::Known(100_000_000),
         ..untouched()
     };
-    assert!(matches!(step(&spec(1), &status, &enough), Step::Sign(_)));
+    assert!(
+        matches!(step(&spec(1), &told, &enough), Step::Sign(_)),
+        "the alarm stays, work goes on"
+    );
 }
 
 #[test]
@@ -514,9 +830,9 @@ fn gas_and_attempts_are_bounded() {
         ..untouched()
     };
     held(step(&spec(1), &status, &huge), SettlementState::Failed, "TooLarge");
-    let many = logged(SettlementState::Broadcast, vec![attempt(6, 1_000, 60); 50]);
+    let many = logged(SettlementState::Broadcast, vec![attempt(6, 1_000); 50]);
     held(
-        step(&spec(1), &many, &untouched_after(&many)),
+        step_after(60, &spec(1), &many, &untouched_after(&many)),
         SettlementState::Broadcast,
         "TooManyAttempts",
     );

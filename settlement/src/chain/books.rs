@@ -11,6 +11,7 @@ use alloy::sol_types::SolEvent;
 use spillway_core::knowledge::Knowledge;
 use spillway_core::reconcile::{ChainLedger, Held, PostedBatch};
 
+use super::endpoint::read;
 use super::{AskError, BlockFact, Chain};
 use crate::contract::{SpillwaySettlement, TestToken};
 
@@ -101,16 +102,9 @@ impl Chain {
 
 async fn holdings(provider: DynProvider, contract: Address, at: BlockFact) -> Result<u128, AskError> {
     let block = BlockId::hash(at.hash);
-    let token = SpillwaySettlement::new(contract, &provider)
-        .token()
-        .block(block)
-        .call()
-        .await?;
-    let balance = TestToken::new(token, &provider)
-        .balanceOf(contract)
-        .block(block)
-        .call()
-        .await?;
+    let token = read(&provider, contract, SpillwaySettlement::tokenCall {}, block).await?;
+    let call = TestToken::balanceOfCall { account: contract };
+    let balance = read(&provider, token, call, block).await?;
     Ok(u128::try_from(balance).unwrap_or(u128::MAX))
 }
 

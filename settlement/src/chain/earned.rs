@@ -7,6 +7,7 @@ use alloy::rpc::types::TransactionRequest;
 use spillway_core::earnings::ClaimCost;
 use spillway_core::knowledge::Knowledge;
 
+use super::endpoint::read;
 use super::{AskError, Chain};
 use crate::contract::{SpillwaySettlement, claim_calldata};
 
@@ -38,8 +39,8 @@ impl Chain {
 }
 
 async fn earned(endpoint: DynProvider, contract: Address, provider: Address, block: B256) -> Result<Earned, AskError> {
-    let contract = SpillwaySettlement::new(contract, endpoint);
-    let balances = contract.balances(provider).block(BlockId::hash(block)).call().await?;
+    let call = SpillwaySettlement::balancesCall { account: provider };
+    let balances = read(&endpoint, contract, call, BlockId::hash(block)).await?;
     Ok(Earned {
         in_window: balances.pending,
         claimable: balances.claimable,

@@ -1,18 +1,27 @@
-//! The RPC endpoints: reads fall over to the next one, finality needs most of them, all are checked at start.
+//! The set of endpoints: hints fall over to the next one, state needs the same answer from most of them.
 
+use std::collections::BTreeMap;
 use std::future::Future;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use alloy::eips::{BlockId, BlockNumberOrTag};
-use alloy::primitives::Address;
-use alloy::providers::{DynProvider, Provider, ProviderBuilder};
-use alloy::transports::{RpcError, TransportErrorKind};
+use alloy::primitives::{Address, B256};
+use alloy::providers::DynProvider;
+use futures::future::join_all;
+use prometheus::{IntCounterVec, Opts, Registry};
 use spillway_core::knowledge::Knowledge;
 
 use super::Place;
-use crate::contract::{SpillwaySettlement, VERSION};
+use super::archive::Archive;
+use super::endpoint::{AskError, Endpoint, Trust, lock};
+use super::head::{Floor, Head, block, common_height, is_stale};
+use super::identity::{Identity, Pins, StartError};
+use super::limiter::Urgency;
+use super::send::Refusal;
 
-const ASK_TIMEOUT: Duration = Duration::from_secs(10);
+/// An endpoint's identity is asked again after this, and after every silence: another node may answer now.
+const IDENTITY_AGE_MAX: Duration = Duration::from_secs(60);
 
 /// Block that counts as final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -24,10 +33,6 @@ pub enum Confirm {
 }
 
 impl Confirm {
-    pub(super) fn block(self) -> BlockId {
-        self.tag().into()
-    }
-
     pub(super) fn tag(self) -> BlockNumberOrTag {
         match self {
             Self::Finalized => BlockNumberOrTag::Finalized,
@@ -37,141 +42,271 @@ impl Confirm {
     }
 }
 
-/// Why an endpoint gave no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum AskError {
-    #[error(transparent)]
-    Rpc(#[from] RpcError<TransportErrorKind>),
-    #[error(transparent)]
-    Contract(#[from] alloy::contract::Error),
-    #[error("no answer within {} s", ASK_TIMEOUT.as_secs())]
-    Timeout,
-    #[error("no contract at this address")]
-    NoContract,
-    #[error("malformed answer: {0}")]
-    Malformed(String),
+/// How the chain is reached.
+#[derive(Clone, Debug)]
+pub struct Reach {
+    pub urls: Vec<String>,
+    pub confirm: Confirm,
+    /// Hash of block 0; `None`: what most endpoints say at the start.
+    pub genesis: Option<B256>,
+    /// keccak256 of the contract's code; `None`: what most endpoints say at the start.
+    pub code_hash: Option<B256>,
+    /// Block before which the contract posted nothing.
+    pub from_block: u64,
+    /// An endpoint whose head is older is not asked; zero: no limit.
+    pub head_age_max: Duration,
+    /// A head below an earlier one is believed after this.
+    pub lag: Duration,
+    /// Per endpoint.
+    pub requests_per_second: u32,
 }
 
-/// The settings do not fit the chain.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    #[error("endpoint {endpoint} cannot be asked: {source}")]
-    Ask { endpoint: usize, source: AskError },
-    #[error("endpoint {endpoint} serves chain {found}, --chain-id is {wanted}")]
-    ChainId { endpoint: usize, found: u64, wanted: u64 },
-    #[error("endpoint {endpoint}: no code at --contract {contract}")]
-    NoCode { endpoint: usize, contract: Address },
-    #[error("endpoint {endpoint}: the contract has version `{found}`, this poster knows `{VERSION}`")]
-    Version { endpoint: usize, found: String },
-    #[error("the contract's poster is {found}, our key is {ours}: the owner must call setPoster")]
-    Poster { found: Address, ours: Address },
-    #[error("--rpc-url is not an HTTP URL")]
-    Url,
-    #[error("give at least one --rpc-url")]
-    NoEndpoint,
+impl Default for Reach {
+    fn default() -> Self {
+        Self {
+            urls: vec![],
+            confirm: Confirm::Finalized,
+            genesis: None,
+            code_hash: None,
+            from_block: 0,
+            head_age_max: Duration::from_secs(600),
+            lag: Duration::from_secs(30),
+            requests_per_second: 50,
+        }
+    }
 }
 
-/// The chain as this poster reaches it. Endpoints are named by their place in the list: URLs may hold secrets.
+impl Reach {
+    /// By these addresses, with the defaults.
+    pub fn of(urls: &[String], confirm: Confirm) -> Self {
+        Self {
+            urls: urls.to_vec(),
+            confirm,
+            ..Self::default()
+        }
+    }
+}
+
+/// The chain as this poster reaches it.
 #[derive(Clone, Debug)]
 pub struct Chain {
-    pub(super) endpoints: Vec<DynProvider>,
+    pub(super) endpoints: Vec<Arc<Endpoint>>,
     pub place: Place,
     pub poster: Address,
-    pub(super) confirm: Confirm,
+    pub(super) reach: Arc<Reach>,
+    pins: Arc<Mutex<Option<Pins>>>,
+    floor: Arc<Mutex<Floor>>,
+    pub(super) archive: Arc<tokio::sync::Mutex<Archive>>,
+    /// What all endpoints said of the transaction that was sent last.
+    pub(super) refused: Arc<Mutex<Option<(B256, Refusal)>>>,
+    requests: IntCounterVec,
+    disagreements: IntCounterVec,
 }
 
 impl Chain {
     /// # Errors
     /// When there is no URL or one is malformed.
-    pub fn new(urls: &[String], place: Place, poster: Address, confirm: Confirm) -> Result<Self, StartError> {
-        let endpoints: Vec<DynProvider> = urls.iter().map(|url| connect(url)).collect::<Result<_, _>>()?;
-        if endpoints.is_empty() {
+    pub fn new(reach: Reach, place: Place, poster: Address) -> Result<Self, StartError> {
+        let requests = counter(
+            "spillway_settlement_rpc_requests_total",
+            "Requests to an endpoint",
+            &["endpoint", "outcome"],
+        );
+        let disagreements = counter(
+            "spillway_settlement_rpc_disagreements_total",
+            "Answers of an endpoint that differ from what most say at the same block",
+            &["endpoint"],
+        );
+        if reach.urls.is_empty() {
             return Err(StartError::NoEndpoint);
         }
+        let made = reach.urls.iter().enumerate();
+        let made = made
+            .map(|(index, url)| Endpoint::new(index, url, reach.requests_per_second, requests.clone()).map(Arc::new));
         Ok(Self {
-            endpoints,
+            endpoints: made.collect::<Result<_, _>>()?,
             place,
             poster,
-            confirm,
+            pins: Arc::default(),
+            floor: Arc::default(),
+            archive: Arc::new(tokio::sync::Mutex::new(Archive::from_block(reach.from_block))),
+            reach: Arc::new(reach),
+            refused: Arc::default(),
+            requests,
+            disagreements,
         })
     }
 
-    /// Holds chain id, code and version of every endpoint, and the contract's poster, against the settings.
+    /// # Errors
+    /// When a name is registered twice.
+    pub fn register(&self, registry: &Registry) -> Result<(), prometheus::Error> {
+        registry.register(Box::new(self.requests.clone()))?;
+        registry.register(Box::new(self.disagreements.clone()))
+    }
+
+    /// Holds every endpoint that answers against the settings; more than half must answer.
     ///
     /// # Errors
-    /// The first that does not fit, or an endpoint that does not answer.
+    /// The first that does not fit, or too few answers.
     pub async fn check(&self) -> Result<(), StartError> {
-        for (index, endpoint) in self.endpoints.iter().enumerate() {
-            self.check_endpoint(index, endpoint).await?;
-        }
-        let contract = SpillwaySettlement::new(self.place.contract, &self.endpoints[0]);
-        let found = within(async { Ok(contract.poster().call().await?) }).await;
-        let found = found.map_err(|source| StartError::Ask { endpoint: 0, source })?;
-        if found == self.poster {
-            Ok(())
-        } else {
-            Err(StartError::Poster {
-                found,
-                ours: self.poster,
-            })
+        let (misfits, answered) = self.identify(true).await;
+        match misfits.into_iter().next() {
+            Some(misfit) => Err(misfit),
+            None if lock(&self.pins).is_none() => Err(StartError::NoQuorum {
+                answered,
+                asked: self.endpoints.len(),
+            }),
+            None => Ok(()),
         }
     }
 
-    async fn check_endpoint(&self, index: usize, provider: &DynProvider) -> Result<(), StartError> {
-        let ask = |source| StartError::Ask {
-            endpoint: index,
-            source,
+    /// Asks the endpoints that are due who they are, and pins what most of them serve; the misfits and how many answered.
+    pub(super) async fn identify(&self, all: bool) -> (Vec<StartError>, usize) {
+        let due = |endpoint: &&Arc<Endpoint>| all || is_due(endpoint.trust());
+        let asked: Vec<_> = self.endpoints.iter().filter(due).collect();
+        let contract = self.place.contract;
+        let answers = join_all(asked.iter().map(async |endpoint| {
+            let answer = endpoint
+                .ask(Urgency::Read, |provider| Identity::ask(provider, contract))
+                .await;
+            answer
+                .inspect_err(|error| tracing::debug!(endpoint = endpoint.index, %error, "cannot be asked who it is"))
+                .ok()
+        }))
+        .await;
+        let found: BTreeMap<usize, Identity> = asked
+            .iter()
+            .zip(answers)
+            .filter_map(|(endpoint, answer)| Some((endpoint.index, answer?)))
+            .collect();
+        self.pin(&found);
+        let pins = *lock(&self.pins);
+        let (genesis, code_hash) = match pins {
+            Some(pins) => (Some(pins.genesis), Some(pins.code_hash)),
+            None => (self.reach.genesis, self.reach.code_hash),
         };
-        let Place {
-            chain_id: wanted,
-            contract,
-        } = self.place;
-        let found = within(async { Ok(provider.get_chain_id().await?) })
-            .await
-            .map_err(ask)?;
-        if found != wanted {
-            return Err(StartError::ChainId {
-                endpoint: index,
-                found,
-                wanted,
+        let mut misfits = Vec::new();
+        for (index, identity) in &found {
+            let misfit = identity.misfit(*index, &self.place, genesis, code_hash);
+            let since = Instant::now();
+            self.endpoints[*index].set_trust(match (&misfit, pins) {
+                (Some(misfit), _) => {
+                    tracing::error!(error = %misfit, "an endpoint is left out");
+                    Trust::Misfit { since }
+                }
+                (None, Some(_)) => Trust::Fits { since },
+                (None, None) => Trust::Unchecked,
             });
+            misfits.extend(misfit);
         }
-        let code = within(async { Ok(provider.get_code_at(contract).await?) })
-            .await
-            .map_err(ask)?;
-        if code.is_empty() {
-            return Err(StartError::NoCode {
-                endpoint: index,
-                contract,
-            });
+        (misfits, found.len())
+    }
+
+    /// Pins genesis and code once, as most endpoints that fit the settings say.
+    fn pin(&self, found: &BTreeMap<usize, Identity>) {
+        let mut pins = lock(&self.pins);
+        if pins.is_some() {
+            return;
         }
-        let instance = SpillwaySettlement::new(contract, provider);
-        let found = within(async { Ok(instance.VERSION().call().await?) })
-            .await
-            .map_err(ask)?;
-        if found == VERSION {
-            Ok(())
+        let (genesis, code_hash) = (self.reach.genesis, self.reach.code_hash);
+        let fitting = found
+            .iter()
+            .filter(|(index, identity)| identity.misfit(**index, &self.place, genesis, code_hash).is_none());
+        let said = fitting.map(|(_, identity)| identity.pins()).collect();
+        *pins = majority(said, self.endpoints.len());
+    }
+
+    /// The block at which a view is read.
+    pub(super) async fn head(&self) -> Knowledge<Head> {
+        self.identify(false).await;
+        let latest = self.blocks(|_| true, BlockNumberOrTag::Latest).await;
+        let newest = latest.values().map(|head| head.timestamp).max().unwrap_or_default();
+        let clock = unix_seconds();
+        let fresh: BTreeMap<usize, Head> = latest
+            .into_iter()
+            .filter(|(index, head)| {
+                let stale = is_stale(head, newest, clock, self.reach.head_age_max);
+                self.endpoints[*index].set_fresh(!stale);
+                !stale
+            })
+            .collect();
+        let heights = fresh.values().map(|head| head.number).collect();
+        let Some(height) = common_height(heights, self.endpoints.len()) else {
+            tracing::warn!(
+                fresh = fresh.len(),
+                "fewer than half of the endpoints have a young head"
+            );
+            return Knowledge::Unknown;
+        };
+        let reached = |index: usize| fresh.get(&index).is_some_and(|head| head.number >= height);
+        let common = self.blocks(reached, BlockNumberOrTag::Number(height)).await;
+        let Some(head) = majority(common.into_values().collect(), self.endpoints.len()) else {
+            return Knowledge::Unknown;
+        };
+        if lock(&self.floor).admits(head.number, Instant::now(), self.reach.lag) {
+            Knowledge::Known(head)
         } else {
-            Err(StartError::Version { endpoint: index, found })
+            tracing::warn!(
+                height = head.number,
+                "the head went back; waiting whether it is a node that lags"
+            );
+            Knowledge::Unknown
         }
     }
 
-    /// The answer of the first endpoint that gives one.
+    /// The block as each trusted endpoint knows it.
+    async fn blocks(&self, of: impl Fn(usize) -> bool, number: BlockNumberOrTag) -> BTreeMap<usize, Head> {
+        let asked = self
+            .endpoints
+            .iter()
+            .filter(|endpoint| matches!(endpoint.trust(), Trust::Fits { .. }) && of(endpoint.index));
+        let answers = asked.map(async |endpoint| {
+            let ask = |provider| async move { block(&provider, number).await };
+            let answer = endpoint.ask(Urgency::Read, ask).await;
+            let answer = answer.inspect_err(|error| tracing::debug!(endpoint = endpoint.index, %error, "no block"));
+            Some((endpoint.index, answer.ok()?))
+        });
+        join_all(answers).await.into_iter().flatten().collect()
+    }
+
+    /// The highest block that counts as final for most endpoints.
+    pub(super) async fn final_height(&self) -> Knowledge<u64> {
+        let blocks = self.blocks(|_| true, self.reach.confirm.tag()).await;
+        common_height(blocks.values().map(|head| head.number).collect(), self.endpoints.len()).into()
+    }
+
+    /// The answer of the first usable endpoint that gives one.
     pub(super) async fn first<T, Answer>(&self, fact: &str, ask: impl Fn(DynProvider) -> Answer) -> Knowledge<T>
     where
         Answer: Future<Output = Result<T, AskError>>,
     {
-        for (index, endpoint) in self.endpoints.iter().enumerate() {
-            match within(ask(endpoint.clone())).await {
+        for endpoint in self.endpoints.iter().filter(|endpoint| endpoint.is_usable()) {
+            match endpoint.ask(Urgency::Read, &ask).await {
                 Ok(value) => return Knowledge::Known(value),
-                Err(error) => tracing::warn!(endpoint = index, fact, %error, "an endpoint cannot be asked"),
+                Err(error) => tracing::warn!(endpoint = endpoint.index, fact, %error, "an endpoint cannot be asked"),
             }
         }
         Knowledge::Unknown
     }
 
+    /// The answers of all usable endpoints.
+    pub(super) async fn all<T, Answer>(&self, fact: &str, ask: impl Fn(DynProvider) -> Answer) -> BTreeMap<usize, T>
+    where
+        Answer: Future<Output = Result<T, AskError>>,
+    {
+        let usable = self.endpoints.iter().filter(|endpoint| endpoint.is_usable());
+        let answers = usable.map(async |endpoint| {
+            let answer = endpoint.ask(Urgency::Read, &ask).await;
+            let answer = answer.inspect_err(
+                |error| tracing::debug!(endpoint = endpoint.index, fact, %error, "an endpoint cannot be asked"),
+            );
+            Some((endpoint.index, answer.ok()?))
+        });
+        join_all(answers).await.into_iter().flatten().collect()
+    }
+
     /// The answer that more than half of all endpoints give; one that is silent counts against.
-    pub(super) async fn most<T: PartialEq, Answer>(
+    pub(super) async fn most<T: PartialEq + Clone, Answer>(
         &self,
         fact: &str,
         ask: impl Fn(DynProvider) -> Answer,
@@ -179,30 +314,42 @@ impl Chain {
     where
         Answer: Future<Output = Result<T, AskError>>,
     {
-        let mut answers = Vec::new();
-        for (index, endpoint) in self.endpoints.iter().enumerate() {
-            match within(ask(endpoint.clone())).await {
-                Ok(value) => answers.push(value),
-                Err(error) => tracing::debug!(endpoint = index, fact, %error, "an endpoint cannot be asked"),
+        let answers = self.all(fact, ask).await;
+        let most = majority(answers.values().cloned().collect(), self.endpoints.len());
+        for (index, answer) in &answers {
+            if most.as_ref().is_some_and(|most| most != answer) {
+                tracing::warn!(endpoint = index, fact, "an endpoint says something else than most");
+                self.disagreements
+                    .with_label_values(&[index.to_string().as_str()])
+                    .inc();
             }
         }
-        majority(answers, self.endpoints.len()).into()
+        most.into()
+    }
+
+    /// State at `head`, as most endpoints say.
+    pub(super) fn at(head: &Head) -> BlockId {
+        BlockId::hash(head.hash)
     }
 }
 
-fn connect(url: &str) -> Result<DynProvider, StartError> {
-    let url = url.parse().map_err(|_| StartError::Url)?;
-    Ok(ProviderBuilder::new()
-        .disable_recommended_fillers()
-        .connect_http(url)
-        .erased())
+fn is_due(trust: Trust) -> bool {
+    match trust {
+        Trust::Unchecked => true,
+        Trust::Fits { since } | Trust::Misfit { since } => since.elapsed() > IDENTITY_AGE_MAX,
+    }
 }
 
-/// An endpoint that is silent must not hold the poster.
-pub(super) async fn within<T>(answer: impl Future<Output = Result<T, AskError>>) -> Result<T, AskError> {
-    tokio::time::timeout(ASK_TIMEOUT, answer)
-        .await
-        .unwrap_or(Err(AskError::Timeout))
+/// The system's clock; a head is only ever compared with it.
+fn unix_seconds() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |elapsed| elapsed.as_secs())
+}
+
+fn counter(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    #[allow(clippy::expect_used, reason = "fixed names and labels")]
+    IntCounterVec::new(Opts::new(name, help), labels).expect("a valid metric")
 }
 
 fn majority<T: PartialEq>(mut answers: Vec<T>, asked: usize) -> Option<T> {
@@ -216,7 +363,7 @@ mod tests {
     use super::majority;
 
     #[test]
-    fn finality_needs_more_than_half_of_all_endpoints() {
+    fn state_needs_more_than_half_of_all_endpoints() {
         assert_eq!(majority(vec![1], 1), Some(1));
         assert_eq!(majority(vec![1, 2], 2), None);
         assert_eq!(majority(vec![1, 2, 2], 3), Some(2));

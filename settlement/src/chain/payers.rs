@@ -1,11 +1,12 @@
 //! What the contract holds of payers, at one block that most endpoints have.
 
-use alloy::eips::{BlockId, BlockNumberOrTag};
+use alloy::eips::BlockId;
 use alloy::primitives::{Address, B256};
-use alloy::providers::{DynProvider, Provider};
+use alloy::providers::DynProvider;
 use spillway_core::knowledge::Knowledge;
 
-use super::endpoints::within;
+use super::endpoint::read;
+use super::head::{Head, block};
 use super::{AskError, Chain};
 use crate::contract::SpillwaySettlement;
 
@@ -32,24 +33,17 @@ pub struct PayerFact {
 impl Chain {
     /// The newest block that more than half of the endpoints have, by number, hash and time.
     pub async fn common_block(&self) -> Knowledge<BlockFact> {
-        let mut heights = Vec::new();
-        for (index, endpoint) in self.endpoints.iter().enumerate() {
-            match within(async { Ok(endpoint.get_block_number().await?) }).await {
-                Ok(height) => heights.push(height),
-                Err(error) => tracing::debug!(endpoint = index, %error, "an endpoint cannot be asked"),
-            }
-        }
-        heights.sort_unstable_by(|one, other| other.cmp(one));
-        match heights.get(self.endpoints.len() / 2) {
-            None => Knowledge::Unknown,
-            Some(number) => self.most("block", |provider| block(provider, (*number).into())).await,
-        }
+        fact(self.head().await)
     }
 
     /// The block that counts as final, as more than half of the endpoints say.
     pub async fn final_block(&self) -> Knowledge<BlockFact> {
-        let tag = self.confirm.tag();
-        self.most("final block", |provider| block(provider, tag)).await
+        let tag = self.reach.confirm.tag();
+        self.identify(false).await;
+        let found = self
+            .most("final block", |provider| async move { block(&provider, tag).await })
+            .await;
+        fact(found)
     }
 
     /// A payer as most endpoints have it at a block.
@@ -60,16 +54,15 @@ impl Chain {
     }
 }
 
-async fn block(provider: DynProvider, number: BlockNumberOrTag) -> Result<BlockFact, AskError> {
-    let found = provider.get_block_by_number(number).await?;
-    let header = found
-        .ok_or_else(|| AskError::Malformed(format!("no block {number}")))?
-        .header;
-    Ok(BlockFact {
-        number: header.number,
-        hash: header.hash,
-        time: header.timestamp,
-    })
+fn fact(head: Knowledge<Head>) -> Knowledge<BlockFact> {
+    match head {
+        Knowledge::Unknown => Knowledge::Unknown,
+        Knowledge::Known(head) => Knowledge::Known(BlockFact {
+            number: head.number,
+            hash: head.hash,
+            time: head.timestamp,
+        }),
+    }
 }
 
 async fn payer_fact(
@@ -78,9 +71,15 @@ async fn payer_fact(
     payer: Address,
     block: B256,
 ) -> Result<PayerFact, AskError> {
-    let contract = SpillwaySettlement::new(contract, provider);
-    let balances = contract.balances(payer).block(BlockId::hash(block)).call().await?;
-    let key = contract.orderKey(payer).block(BlockId::hash(block)).call().await?;
+    let block = BlockId::hash(block);
+    let balances = read(
+        &provider,
+        contract,
+        SpillwaySettlement::balancesCall { account: payer },
+        block,
+    )
+    .await?;
+    let key = read(&provider, contract, SpillwaySettlement::orderKeyCall { payer }, block).await?;
     Ok(PayerFact {
         deposit: balances.deposit,
         withdraw_requested: balances.withdrawRequested,

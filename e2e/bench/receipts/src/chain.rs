@@ -16,7 +16,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::post;
-use spillway_settlement::chain::{Chain, Confirm, Place};
+use spillway_settlement::chain::{Chain, Confirm, Place, Reach};
 use spillway_settlement::deploy::{Deployed, Plan, deploy};
 use tokio::task::JoinSet;
 
@@ -123,10 +123,9 @@ impl Ground {
     /// When the URL is malformed.
     pub fn reach(&self, url: &str) -> anyhow::Result<Chain> {
         Ok(Chain::new(
-            &[url.to_owned()],
+            Reach::of(&[url.to_owned()], Confirm::Finalized),
             self.place(),
             self.poster.address(),
-            Confirm::Finalized,
         )?)
     }
 

@@ -136,7 +136,13 @@ impl Ground {
         reached.check().await?;
         let payers = Payers::new(settlement.clone(), reached.clone());
         running.spawn(payers.run(token.clone()));
-        let mut poster = Poster::new(settlement, SYSTEM_NAMESPACE, reached, chain.poster.clone(), metrics);
+        let mut poster = Poster::new(
+            settlement,
+            SYSTEM_NAMESPACE,
+            reached,
+            chain.poster.clone().into(),
+            metrics,
+        );
         poster.interval = Duration::from_secs(1);
         running.spawn(poster.run(Health::default(), token));
         running.spawn(marks::run(

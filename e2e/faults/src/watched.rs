@@ -5,29 +5,30 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use alloy::primitives::{B256, Bytes, keccak256};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use crate::http_connection::{answer, forwarded, request_body};
+
 /// A transaction that the poster has just sent; it waits for the test's word.
-pub(crate) struct OnItsWay {
-    pub(crate) hash: B256,
+pub struct OnItsWay {
+    pub hash: B256,
     /// `true` lets it go on to the chain, `false` cuts the connection.
-    pub(crate) word: oneshot::Sender<bool>,
+    pub word: oneshot::Sender<bool>,
 }
 
 /// Whether a transaction may go on; `false` while the test has not said so.
 type Seen = Arc<Mutex<BTreeMap<B256, bool>>>;
 
-pub(crate) struct Watched {
-    pub(crate) url: String,
-    pub(crate) transactions: mpsc::Receiver<OnItsWay>,
+pub struct Watched {
+    pub url: String,
+    pub transactions: mpsc::Receiver<OnItsWay>,
     _serving: JoinSet<()>,
 }
 
 impl Watched {
-    pub(crate) async fn before(anvil_url: &str) -> Self {
+    pub async fn before(anvil_url: &str) -> Self {
         let upstream = anvil_url.trim_start_matches("http://").to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -59,16 +60,9 @@ async fn serve(mut connection: TcpStream, upstream: String, found: mpsc::Sender<
     {
         return;
     }
-    let head = format!(
-        "POST / HTTP/1.1\r\nhost: anvil\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-        body.len()
-    );
-    let mut answer = Vec::new();
-    let mut anvil = TcpStream::connect(upstream).await.unwrap();
-    anvil.write_all(&[head.as_bytes(), &body].concat()).await.unwrap();
-    anvil.read_to_end(&mut answer).await.unwrap();
-    // Who asked may be dead by now.
-    connection.write_all(&answer).await.ok();
+    if let Some(bytes) = forwarded(&upstream, &body).await {
+        answer(&mut connection, &bytes).await;
+    }
 }
 
 async fn may_go_on(hash: B256, found: &mpsc::Sender<OnItsWay>, seen: &Seen) -> bool {
@@ -82,23 +76,6 @@ async fn may_go_on(hash: B256, found: &mpsc::Sender<OnItsWay>, seen: &Seen) -> b
     let decided = answer.await.unwrap_or(false);
     seen.lock().unwrap().insert(hash, decided);
     decided
-}
-
-async fn request_body(connection: &mut TcpStream) -> Option<Vec<u8>> {
-    let mut read = Vec::new();
-    loop {
-        if let Some(end) = read.windows(4).position(|window| window == b"\r\n\r\n") {
-            let head = String::from_utf8_lossy(&read[..end]).to_lowercase();
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length:"))?;
-            let length: usize = length.trim().parse().unwrap();
-            if read.len() >= end + 4 + length {
-                return Some(read.split_off(end + 4));
-            }
-        }
-        if connection.read_buf(&mut read).await.ok()? == 0 {
-            return None;
-        }
-    }
 }
 
 fn sent_transaction(body: &[u8]) -> Option<B256> {

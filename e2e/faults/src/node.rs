@@ -4,16 +4,16 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use alloy::primitives::U256;
+use alloy::primitives::{Address, U256};
 use alloy::providers::{DynProvider, Provider, ProviderBuilder};
 use alloy::signers::local::PrivateKeySigner;
 
-pub(crate) const CHAIN_ID: u64 = 31337;
+pub const CHAIN_ID: u64 = 31337;
 
-pub(crate) struct Anvil {
+pub struct Anvil {
     process: Child,
-    pub(crate) url: String,
-    pub(crate) provider: DynProvider,
+    pub url: String,
+    pub provider: DynProvider,
 }
 
 impl Drop for Anvil {
@@ -24,13 +24,21 @@ impl Drop for Anvil {
 }
 
 fn binary() -> PathBuf {
-    let installed = concat!(env!("CARGO_MANIFEST_DIR"), "/contracts/node_modules/.bin/anvil");
+    let installed = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../settlement/contracts/node_modules/.bin/anvil"
+    );
     std::env::var_os("ANVIL").map_or_else(|| installed.into(), PathBuf::from)
 }
 
 impl Anvil {
     /// Blocks are mined on every transaction; a block is final two blocks later.
-    pub(crate) async fn start() -> Self {
+    pub async fn start() -> Self {
+        Self::start_with(CHAIN_ID, 1).await
+    }
+
+    /// A block is safe one epoch and final two epochs of `slots` blocks later.
+    pub async fn start_with(chain_id: u64, slots: u64) -> Self {
         let port = std::net::TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()
@@ -38,7 +46,8 @@ impl Anvil {
             .port();
         let binary = binary();
         let process = Command::new(&binary)
-            .args(["--port", &port.to_string(), "--slots-in-an-epoch", "1", "--silent"])
+            .args(["--port", &port.to_string(), "--chain-id", &chain_id.to_string()])
+            .args(["--slots-in-an-epoch", &slots.to_string(), "--silent"])
             .stdout(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}: run `make install` there, or set ANVIL", binary.display()));
@@ -60,21 +69,39 @@ impl Anvil {
         panic!("anvil does not answer at {}", self.url);
     }
 
-    pub(crate) async fn rpc(&self, method: &'static str, parameters: serde_json::Value) -> serde_json::Value {
+    pub async fn rpc(&self, method: &'static str, parameters: serde_json::Value) -> serde_json::Value {
         self.provider.raw_request(method.into(), parameters).await.unwrap()
     }
 
-    pub(crate) async fn mine(&self, blocks: u64) {
+    pub async fn mine(&self, blocks: u64) {
         self.rpc("anvil_mine", serde_json::json!([U256::from(blocks)])).await;
     }
 
-    pub(crate) async fn pass_time(&self, seconds: u64) {
+    /// Replaces the last `depth` blocks by as many empty ones.
+    pub async fn reorganise(&self, depth: u64) {
+        self.rpc("anvil_reorg", serde_json::json!([depth, []])).await;
+    }
+
+    pub async fn height(&self) -> u64 {
+        self.provider.get_block_number().await.unwrap()
+    }
+
+    pub async fn mine_by_itself(&self, is_on: bool) {
+        self.rpc("evm_setAutomine", serde_json::json!([is_on])).await;
+    }
+
+    pub async fn set_balance(&self, account: Address, wei: u128) {
+        self.rpc("anvil_setBalance", serde_json::json!([account, U256::from(wei)]))
+            .await;
+    }
+
+    pub async fn pass_time(&self, seconds: u64) {
         self.rpc("evm_increaseTime", serde_json::json!([seconds])).await;
         self.mine(1).await;
     }
 
     /// A fresh key with coins.
-    pub(crate) async fn account(&self) -> PrivateKeySigner {
+    pub async fn account(&self) -> PrivateKeySigner {
         let signer = PrivateKeySigner::random();
         let coins = U256::from(1_000_000_000_000_000_000_000_u128);
         self.rpc("anvil_setBalance", serde_json::json!([signer.address(), coins]))

@@ -1,0 +1,88 @@
+//! Posts that the contract's ring has forgotten, from its `Posted` events: bounded ranges of final blocks, scanned once.
+
+use std::collections::BTreeMap;
+
+use alloy::primitives::{Address, U256};
+use alloy::providers::{DynProvider, Provider};
+use alloy::rpc::types::{Filter, Log};
+use alloy::sol_types::SolEvent;
+use spillway_core::knowledge::Knowledge;
+
+use super::gather::logged;
+use super::{Archived, AskError, Chain};
+use crate::contract::SpillwaySettlement;
+
+/// Blocks of the first request; endpoints bound their ranges, so a refusal halves it.
+const SPAN: u64 = 10_000;
+/// Requests of one pass.
+const RANGES_MAX: usize = 50;
+
+/// What was scanned so far.
+#[derive(Debug)]
+pub(super) struct Archive {
+    next_block: u64,
+    span: u64,
+    posts: BTreeMap<u64, Archived>,
+}
+
+impl Archive {
+    pub(super) fn from_block(next_block: u64) -> Self {
+        Self {
+            next_block,
+            span: SPAN,
+            posts: BTreeMap::new(),
+        }
+    }
+}
+
+impl Chain {
+    /// The final post of `sequence`; `Known(None)` when every final block was scanned in vain.
+    pub(super) async fn archived(&self, sequence: u64) -> Knowledge<Option<Archived>> {
+        let mut archive = self.archive.lock().await;
+        if let Some(found) = archive.posts.get(&sequence) {
+            return Knowledge::Known(Some(found.clone()));
+        }
+        let Knowledge::Known(last) = self.final_height().await else {
+            return Knowledge::Unknown;
+        };
+        for _ in 0..RANGES_MAX {
+            if archive.next_block > last {
+                return Knowledge::Known(None);
+            }
+            self.scan(&mut archive, last).await;
+            if let Some(found) = archive.posts.get(&sequence) {
+                return Knowledge::Known(Some(found.clone()));
+            }
+        }
+        Knowledge::Unknown
+    }
+
+    async fn scan(&self, archive: &mut Archive, last: u64) {
+        let (from, contract) = (archive.next_block, self.place.contract);
+        let to = last.min(from.saturating_add(archive.span - 1));
+        match self.most("posts", |provider| posts(provider, contract, from, to)).await {
+            Knowledge::Known(found) => {
+                archive.posts.extend(found);
+                archive.next_block = to + 1;
+            }
+            Knowledge::Unknown => archive.span = (archive.span / 2).max(1),
+        }
+    }
+}
+
+async fn posts(provider: DynProvider, contract: Address, from: u64, to: u64) -> Result<Vec<(u64, Archived)>, AskError> {
+    let filter = Filter::new()
+        .address(contract)
+        .event_signature(SpillwaySettlement::Posted::SIGNATURE_HASH)
+        .from_block(from)
+        .to_block(to);
+    Ok(provider.get_logs(&filter).await?.iter().filter_map(archived).collect())
+}
+
+fn archived(log: &Log) -> Option<(u64, Archived)> {
+    let topics = log.topics();
+    let sequence = U256::from_be_bytes(topics.get(1)?.0).try_into().ok()?;
+    let header_hash = *topics.get(2)?;
+    let inclusion = logged(log)?;
+    Some((sequence, Archived { header_hash, inclusion }))
+}
