@@ -65,6 +65,7 @@ refuses spillway 'exclude each other' --set settlement.signer.awsKmsKey=other
 refuses spillway settlement.signer --set settlement.signer.insecureDevKeySecret=
 refuses spillway /settlement/signer/gcpKmsKey --set settlement.signer.gcpKmsKey=key
 refuses spillway /settlement/genesisHash --set settlement.genesisHash=0x12
+refuses spillway /defaultDataClass --set defaultDataClass=Secret
 refuses spillway "'operater' not allowed" --set operater.replicas=2
 refuses spillway spillway-system --namespace elsewhere
 

@@ -107,6 +107,7 @@ impl Inventory {
             sealing_key: Some(self.keys.sealing().public_key().to_string()),
             price_per_gpu_hour: Some(self.price.to_string()),
             hosts,
+            elastic: Vec::new(),
             latency,
         }
     }

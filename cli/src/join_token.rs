@@ -4,12 +4,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
+use clap::ValueEnum;
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
 use kube::api::{Api, ListParams, PostParams};
 use kube::{Client, ResourceExt};
 use serde_json::json;
-use spillway_crds::{GpuProvider, GpuProviderSpec, SpendPolicy, names};
+use spillway_crds::{GpuProvider, GpuProviderSpec, Isolation, SpendPolicy, names};
 
 use crate::class::Class;
 use crate::connect::Hub;
@@ -32,6 +33,9 @@ pub(crate) struct Arguments {
     region: String,
     #[arg(long)]
     jurisdiction: Option<String>,
+    /// Highest isolation tier that the provider's cluster gives to work.
+    #[arg(long, value_enum, ignore_case = true, default_value_t = Tier::Standard)]
+    isolation: Tier,
     /// How long before leaving the owner gives notice, such as 24h.
     #[arg(long)]
     notice: Option<String>,
@@ -44,6 +48,23 @@ pub(crate) struct Arguments {
     /// Price in USD per GPU and hour to put into the command.
     #[arg(long, default_value = "1.00")]
     price: String,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Tier {
+    Standard,
+    Sandboxed,
+    Confidential,
+}
+
+impl From<Tier> for Isolation {
+    fn from(tier: Tier) -> Self {
+        match tier {
+            Tier::Standard => Self::Standard,
+            Tier::Sandboxed => Self::Sandboxed,
+            Tier::Confidential => Self::Confidential,
+        }
+    }
 }
 
 pub(crate) async fn run(hub: &Hub, arguments: Arguments) -> anyhow::Result<()> {
@@ -116,6 +137,8 @@ async fn register(client: &Client, arguments: &Arguments) -> anyhow::Result<()> 
             class: arguments.class.into(),
             region: arguments.region.clone(),
             jurisdiction: arguments.jurisdiction.clone(),
+            isolation: arguments.isolation.into(),
+            qualified: None,
             payout_address: arguments.payout.clone(),
             notice: arguments.notice.clone(),
         },
@@ -125,7 +148,7 @@ async fn register(client: &Client, arguments: &Arguments) -> anyhow::Result<()> 
             let found = providers.get(&arguments.name).await?;
             ensure!(
                 found.spec == wanted.spec,
-                "GpuProvider {} exists with other class, region, jurisdiction, notice or payout: delete it first, or give the same values",
+                "GpuProvider {} exists with other class, region, jurisdiction, isolation, notice or payout: delete it first, or give the same values",
                 arguments.name
             );
             Ok(())

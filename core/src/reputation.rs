@@ -43,6 +43,15 @@ impl Reputation {
         self.rejected
     }
 
+    /// What the record does not rule out: min(1, mean + 2 standard deviations) of the posterior, in [0, 1].
+    pub fn optimistic(&self) -> f64 {
+        let (good, bad) = (self.accepted as f64 + 1.0, self.rejected as f64 + 1.0);
+        let sum = good + bad;
+        let mean = good / sum;
+        let deviation = (mean * (bad / sum) / (sum + 1.0)).sqrt();
+        (mean + 2.0 * deviation).min(1.0)
+    }
+
     /// 5 % quantile of the posterior, in [0, 1].
     pub fn lower_bound(&self) -> f64 {
         self.lower_bound
@@ -106,6 +115,17 @@ mod tests {
             prop_assert!((0.0..=1.0).contains(&now));
             prop_assert!(bound(accepted + 1, rejected) > now);
             prop_assert!(bound(accepted, rejected + 1) < now);
+        }
+
+        #[test]
+        fn optimism_moves_with_the_record(accepted in 0..3_000_u64, rejected in 0..3_000_u64) {
+            prop_assume!(accepted + rejected > 0);
+            let optimistic = |accepted, rejected| Reputation::of(accepted, rejected).known().unwrap().optimistic();
+            let now = optimistic(accepted, rejected);
+            prop_assert!((bound(accepted, rejected)..=1.0).contains(&now));
+            prop_assert!(optimistic(accepted + 1, rejected) >= now);
+            prop_assert!(optimistic(accepted, rejected + 1) <= now);
+            prop_assert!(rejected > 0 || now == 1.0);
         }
 
         #[test]

@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, ProviderClass, Time};
+use crate::{Condition, Isolation, ProviderClass, Time};
 
 /// One owner of GPUs.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -37,6 +37,13 @@ pub struct GpuProviderSpec {
     /// Address that is paid: 0x and 40 hex digits.
     #[schemars(regex(pattern = r"^0x[0-9a-fA-F]{40}$"))]
     pub payout_address: String,
+    /// Highest isolation tier that the provider's cluster gives to work.
+    #[serde(default, skip_serializing_if = "Isolation::is_standard")]
+    pub isolation: Isolation,
+    /// Whether the provider passed qualification; nobody has said so, or the opposite, while absent: then it counts as
+    /// passed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub qualified: Option<bool>,
     /// How long before leaving the owner gives notice.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32), regex(pattern = r"^([0-9]+(h|ms|m|s))+$"))]
@@ -85,6 +92,10 @@ pub struct GpuProviderStatus {
     pub latency: Option<LatencyFact>,
     #[serde(default)]
     pub reputation: ReputationFact,
+    /// Stake that covers no running attempt yet, in micro-USD; an attempt whose upper bound is above it goes elsewhere.
+    /// No limit while absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stake_headroom_micro: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent_version: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -107,6 +118,13 @@ pub struct HostFact {
     /// CUDA compute capability, such as `8.9`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compute_capability: Option<String>,
+    /// The host does not run yet: it appears when work is placed there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub elastic: bool,
+    /// How long an elastic host takes to appear, such as `3m`; paid like work.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = r"^([0-9]+(h|ms|m|s))+$"))]
+    pub start_time: Option<String>,
 }
 
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]

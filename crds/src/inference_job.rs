@@ -204,6 +204,9 @@ impl Default for JobResources {
 pub struct Placement {
     #[serde(default)]
     pub policy: PlacementPolicy,
+    /// What matters how much among the offers that fit; taken instead of `policy`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<PlacementWeights>,
     /// Provider classes that may compute; empty means any that `data.class` allows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 3))]
@@ -216,8 +219,30 @@ pub struct Placement {
     pub jurisdictions: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_latency: Option<LatencyBound>,
+    /// Least lower bound of a provider's reputation, from "0" to "1". A provider without a check does not meet it, not
+    /// even "0".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 8), regex(pattern = r"^(0(\.[0-9]{1,4})?|1(\.0{1,4})?)$"))]
+    pub min_reputation: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub burst: Option<Burst>,
+}
+
+/// Relative weights of the three terms of the score: 2, 1, 1 says the same as 50, 25, 25.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[x_kube(
+    validation = Rule::new("self.price + self.latency + self.reputation > 0").message("placement.weights: at least one of price, latency and reputation must be above 0")
+)]
+pub struct PlacementWeights {
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 100))]
+    pub price: u32,
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 100))]
+    pub latency: u32,
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 100))]
+    pub reputation: u32,
 }
 
 /// What matters most among the offers that fit.
@@ -248,19 +273,36 @@ pub struct LatencyBound {
     pub p95: String,
 }
 
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+/// Own capacity first, the next allowed class (Private, Cloud, Decentralized) when it does not suffice. Each new attempt
+/// decides anew.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.after) || has(self.queueLength)").message("placement.burst: give after, queueLength or both, such as {after: 5m}")
+)]
 pub struct Burst {
-    /// How long own capacity is waited for before the next class may be used.
+    /// How long a shard waits for a class before the next one may be used.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32), regex(pattern = r"^([0-9]+(h|ms|m|s))+$"))]
-    pub after: String,
+    pub after: Option<String>,
+    /// The next class may be used earlier while more shards of the job than this wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 256))]
+    pub queue_length: Option<u32>,
+    /// Cap for attempts beyond the first class, in place of `price.maxPerGpuHour`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 24), regex(pattern = r"^[0-9]+(\.[0-9]{1,6})?$"))]
+    pub max_per_gpu_hour: Option<String>,
 }
 
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct DataPolicy {
-    /// Restricted data stays on Private providers, Internal data on Private and Cloud.
-    #[serde(default)]
-    pub class: DataClass,
+    /// Restricted data stays on Private providers, Internal data on Private and Cloud. The hub's default when absent; a
+    /// job may be stricter than that, never looser.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<DataClass>,
+    /// Least isolation of the work from the provider's host and other work.
     #[serde(default)]
     pub isolation: Isolation,
     /// 0: nothing secret; 1: sealed to the provider's key. Higher tiers are refused, never lowered.
@@ -277,10 +319,22 @@ pub enum DataClass {
     Restricted,
 }
 
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// In order: each tier meets the needs of those before it.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Isolation {
+    /// Containers under the restricted Pod Security profile.
     #[default]
     Standard,
+    /// A kernel of its own or a user-space one, such as Kata Containers or gVisor.
+    Sandboxed,
+    /// Memory that the host cannot read, such as confidential virtual machines.
+    Confidential,
+}
+
+impl Isolation {
+    pub const fn is_standard(&self) -> bool {
+        matches!(self, Self::Standard)
+    }
 }
 
 /// USD as decimal strings.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, Receipt, Time};
+use crate::{Condition, DataClass, ProviderClass, Receipt, Time};
 
 /// Condition types of an InferenceJob; reasons are listed in `docs/src/reference/conditions.md`.
 pub mod job_condition {
@@ -35,6 +35,9 @@ pub struct InferenceJobStatus {
     /// SpendPolicy that pays, and the payer's address, fixed at acceptance.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payer: Option<Payer>,
+    /// Data class that holds for the job: the stricter of its own and the hub's default, fixed at acceptance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_class: Option<DataClass>,
     #[serde(default)]
     pub summary: ShardSummary,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -109,6 +112,9 @@ pub struct AttemptStatus {
     pub number: u16,
     pub kind: AttemptKind,
     pub state: AttemptState,
+    /// With `placement.burst`: the one provider class that this attempt was planned for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<ProviderClass>,
     /// UID of the hub pod, once seen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod_uid: Option<String>,

@@ -39,6 +39,10 @@ pub struct ProviderInventorySpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub hosts: Vec<HostClaim>,
+    /// Pools whose hosts appear on demand.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub elastic: Vec<ElasticClaim>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency: Option<LatencyClaim>,
 }
@@ -62,6 +66,36 @@ pub struct HostClaim {
     pub driver_version: Option<String>,
     pub cpu_millis: u64,
     pub main_memory_mebibytes: u64,
+}
+
+/// Hosts of one kind that the provider's cluster brings up when work asks for them.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ElasticClaim {
+    /// Hosts are named `<name>-0`, `<name>-1`, …
+    #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// GPU product as GPU feature discovery will name it.
+    #[schemars(length(min = 1, max = 63))]
+    pub product: String,
+    pub memory_mebibytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 8))]
+    pub compute_capability: Option<String>,
+    #[schemars(range(min = 1, max = 64))]
+    pub gpus_per_host: u32,
+    #[schemars(range(min = 1, max = 256))]
+    pub max_hosts: u32,
+    /// From placing work to its pod running, such as `3m`.
+    #[schemars(length(max = 32), regex(pattern = r"^([0-9]+(h|ms|m|s))+$"))]
+    pub start_time: String,
+}
+
+impl ElasticClaim {
+    /// Names of the pool's hosts, as virtual nodes and assignments know them.
+    pub fn host_names(&self) -> impl Iterator<Item = String> {
+        (0..self.max_hosts).map(|index| format!("{}-{index}", self.name))
+    }
 }
 
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]

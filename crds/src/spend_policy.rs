@@ -41,6 +41,10 @@ pub struct SpendLimits {
     pub per_job: String,
     #[schemars(length(max = 24), regex(pattern = r"^[0-9]+(\.[0-9]{1,6})?$"))]
     pub per_day: String,
+    /// Most that the jobs of one namespace may spend in a day (UTC).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 24), regex(pattern = r"^[0-9]+(\.[0-9]{1,6})?$"))]
+    pub per_namespace_per_day: Option<String>,
 }
 
 /// A key that the payer authorised on chain to sign orders, with a cap per day and an expiry.

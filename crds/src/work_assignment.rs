@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{AttemptKind, Engine, Time};
+use crate::{AttemptKind, Engine, Isolation, Time};
 
 /// The finalizer that the operator holds; it is released once the agent answered `Gone`, or the provider fell silent for good.
 pub const ASSIGNMENT_FINALIZER: &str = "spillway.dev/assignment";
@@ -39,6 +39,9 @@ pub struct WorkAssignmentSpec {
     pub gpus: u32,
     pub cpu: String,
     pub memory: String,
+    /// An agent whose cluster cannot give it refuses.
+    #[serde(default, skip_serializing_if = "Isolation::is_standard")]
+    pub isolation: Isolation,
     pub input: ShardInput,
     pub order: SignedOrder,
     /// URLs, sealed to the provider's key; clear text is `SealedUrls` as JSON.

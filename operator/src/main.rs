@@ -66,6 +66,7 @@ async fn lead(
         namespace: settings.namespace,
         runner_image: settings.runner_image,
         place,
+        default_data_class: settings.default_data_class.into(),
         sealed,
     };
     tokio::try_join!(

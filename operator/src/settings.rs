@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use alloy_primitives::Address;
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use spillway_core::money::MicroUsd;
-use spillway_crds::names;
+use spillway_crds::{DataClass, names};
 
 #[derive(Clone, Debug, Parser)]
 #[command(version, about = "Spillway's hub controllers")]
@@ -31,6 +31,9 @@ pub struct Settings {
     /// Settlement contract.
     #[arg(long, env = "SETTLEMENT_CONTRACT")]
     pub settlement_contract: Address,
+    /// Data class of jobs that name none; a job may be stricter, never looser.
+    #[arg(long, env = "DEFAULT_DATA_CLASS", value_enum, default_value_t = DefaultDataClass::Public)]
+    pub default_data_class: DefaultDataClass,
     /// A batch is sealed at this many paid attempts …
     #[arg(long, env = "BATCH_LEAVES", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub batch_leaves: u16,
@@ -43,4 +46,37 @@ pub struct Settings {
     /// Leaves documents are deleted this long after their Settlement is final. Longer than anybody may dispute it.
     #[arg(long, env = "LEAVES_RETENTION", default_value = "2160h", value_parser = spillway_core::duration::parse)]
     pub leaves_retention: Duration,
+}
+
+/// [`DataClass`], as InferenceJobs write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DefaultDataClass {
+    #[value(name = "Public")]
+    Public,
+    #[value(name = "Internal")]
+    Internal,
+    #[value(name = "Restricted")]
+    Restricted,
+}
+
+impl From<DefaultDataClass> for DataClass {
+    fn from(class: DefaultDataClass) -> Self {
+        match class {
+            DefaultDataClass::Public => Self::Public,
+            DefaultDataClass::Internal => Self::Internal,
+            DefaultDataClass::Restricted => Self::Restricted,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Settings::command().debug_assert();
+    }
 }

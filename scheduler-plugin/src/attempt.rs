@@ -38,21 +38,26 @@ pub enum Unjudged {
 pub fn asked<'a>(snapshot: &'a Snapshot, pod: &Pod<'_>) -> Result<Asked<'a>, Unjudged> {
     let metadata = &pod.metadata;
     let job = job_of(snapshot, metadata)?;
+    if !job.accepted {
+        return Err(Unjudged::NotYet(format!("acceptance of InferenceJob {}", job.uid)));
+    }
     let needs = job
         .needs
         .as_ref()
         .map_err(|error| never(format!("its InferenceJob cannot be honoured: {error}")))?;
-    let mut requirement = Cow::Borrowed(&needs.requirement);
-    if needs_another_owner(metadata) {
+    let is_work = !needs_another_owner(metadata);
+    let weights = match numbers(metadata) {
+        Ok((shard, attempt)) if is_work => needs.weights.for_attempt(&job.uid, shard, attempt),
+        _ => needs.weights,
+    };
+    let requirement = if job.bursts || !is_work {
         let (shard, attempt) = numbers(metadata)?;
         let not_yet = || Unjudged::NotYet(format!("attempt {attempt} of shard {shard}"));
-        let owners = job.excluded_owners.get(&(shard, attempt)).ok_or_else(not_yet)?;
-        requirement.to_mut().excluded_providers.clone_from(owners);
-    }
-    Ok(Asked {
-        requirement,
-        weights: needs.weights,
-    })
+        Cow::Borrowed(job.special.get(&(shard, attempt)).ok_or_else(not_yet)?)
+    } else {
+        Cow::Borrowed(&needs.requirement)
+    };
+    Ok(Asked { requirement, weights })
 }
 
 fn job_of<'a>(snapshot: &'a Snapshot, metadata: &Metadata<'_>) -> Result<&'a JobView, Unjudged> {

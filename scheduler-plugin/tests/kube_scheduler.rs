@@ -88,7 +88,7 @@ async fn await_snapshot(published: &Published, job_uid: &str) -> anyhow::Result<
         LIMIT,
         || async {
             let snapshot = published.load_full()?;
-            let check = snapshot.jobs.get(job_uid)?.excluded_owners.contains_key(&(0, 1));
+            let check = snapshot.jobs.get(job_uid)?.special.contains_key(&(0, 1));
             (check && snapshot.offers.values().filter(|offer| offer.available).count() == 3).then_some(())
         },
     )
@@ -160,7 +160,7 @@ async fn make_market(client: &Client) -> anyhow::Result<String> {
     ]);
     let shard = json!({"index": 0, "state": "Verifying", "inputDigest": "sha256:00", "inputBytes": 2, "requests": 1,
         "attempts": attempts});
-    set_status(&jobs, "embed", json!({"shards": [shard]})).await?;
+    set_status(&jobs, "embed", json!({"dataClass": "Public", "shards": [shard]})).await?;
     job.uid().context("a job without a UID")
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::knowledge::Knowledge;
 use crate::market::explain::{decimal, milliseconds};
-use crate::market::{ComputeCapability, DataClass, Offer, ProviderClass, Requirement};
+use crate::market::{ComputeCapability, DataClass, Isolation, Offer, ProviderClass, Requirement};
 use crate::memory::Bytes;
 use crate::money::UnitPrice;
 
@@ -13,6 +13,8 @@ use crate::money::UnitPrice;
 pub enum Exclusion {
     DataClass { data: DataClass, provider: ProviderClass },
     Class { provider: ProviderClass },
+    Isolation { least: Isolation },
+    Unqualified,
     Region,
     Jurisdiction,
     JurisdictionUnknown,
@@ -24,6 +26,9 @@ pub enum Exclusion {
     HostTooSmall { gpus: u32 },
     OwnerExcluded,
     Price { cap: UnitPrice },
+    Reputation { least: u32 },
+    ReputationUnknown,
+    StakeHeadroom,
     Latency { bound_micros: u64 },
     LatencyUnknown,
     Unavailable,
@@ -36,6 +41,8 @@ impl Exclusion {
         match self {
             Self::DataClass { .. } => "DataClass",
             Self::Class { .. } => "Class",
+            Self::Isolation { .. } => "Isolation",
+            Self::Unqualified => "Unqualified",
             Self::Region => "Region",
             Self::Jurisdiction => "Jurisdiction",
             Self::JurisdictionUnknown => "JurisdictionUnknown",
@@ -47,6 +54,9 @@ impl Exclusion {
             Self::HostTooSmall { .. } => "HostTooSmall",
             Self::OwnerExcluded => "OwnerExcluded",
             Self::Price { .. } => "Price",
+            Self::Reputation { .. } => "Reputation",
+            Self::ReputationUnknown => "ReputationUnknown",
+            Self::StakeHeadroom => "StakeHeadroom",
             Self::Latency { .. } => "Latency",
             Self::LatencyUnknown => "LatencyUnknown",
             Self::Unavailable => "Unavailable",
@@ -58,7 +68,7 @@ impl Exclusion {
     pub const fn passes_with_time(&self) -> bool {
         matches!(
             self,
-            Self::LatencyUnknown | Self::Latency { .. } | Self::Unavailable | Self::NoFreeGpus
+            Self::StakeHeadroom | Self::LatencyUnknown | Self::Latency { .. } | Self::Unavailable | Self::NoFreeGpus
         )
     }
 }
@@ -69,6 +79,8 @@ impl fmt::Display for Exclusion {
         match self {
             Self::DataClass { data, provider } => write!(formatter, "of class {provider:?}, closed to {data:?} data"),
             Self::Class { provider } => write!(formatter, "of class {provider:?}, which the job does not list"),
+            Self::Isolation { least } => write!(formatter, "below isolation tier {least:?}"),
+            Self::Unqualified => formatter.write_str("of an owner who is not qualified"),
             Self::Region => formatter.write_str("outside the asked regions"),
             Self::Jurisdiction => formatter.write_str("outside the asked jurisdictions"),
             Self::JurisdictionUnknown => formatter.write_str("of unknown jurisdiction"),
@@ -80,6 +92,11 @@ impl fmt::Display for Exclusion {
             Self::HostTooSmall { gpus } => write!(formatter, "with fewer than {gpus} GPUs on the host"),
             Self::OwnerExcluded => formatter.write_str("of an owner who already ran this shard"),
             Self::Price { cap } => write!(formatter, "over the price cap of {} per GPU-hour", decimal(*cap)),
+            Self::Reputation { least } => {
+                write!(formatter, "below a reputation of {}", share(*least))
+            }
+            Self::ReputationUnknown => formatter.write_str("of unknown reputation"),
+            Self::StakeHeadroom => formatter.write_str("whose owner's stake covers no further attempt"),
             Self::Latency { bound_micros } => {
                 write!(formatter, "over the latency bound of {}", milliseconds(*bound_micros))
             }
@@ -90,11 +107,21 @@ impl fmt::Display for Exclusion {
     }
 }
 
+const TEN_THOUSANDTHS: f64 = 10_000.0;
+
+/// A share in ten-thousandths as a decimal: `0.5`, `0.975`.
+fn share(ten_thousandths: u32) -> String {
+    let full = format!("{}.{:04}", ten_thousandths / 10_000, ten_thousandths % 10_000);
+    full.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 type Check = fn(&Requirement, &Offer) -> Option<Exclusion>;
 
-const CHECKS: [Check; 13] = [
+const CHECKS: [Check; 17] = [
     data_class,
     class,
+    isolation,
+    qualification,
     region,
     jurisdiction,
     model,
@@ -104,6 +131,8 @@ const CHECKS: [Check; 13] = [
     host_size,
     owner,
     price,
+    reputation,
+    stake,
     latency,
     capacity,
 ];
@@ -125,6 +154,16 @@ fn data_class(requirement: &Requirement, offer: &Offer) -> Option<Exclusion> {
 
 fn class(requirement: &Requirement, offer: &Offer) -> Option<Exclusion> {
     (!any_or_listed(&requirement.classes, &offer.class)).then_some(Exclusion::Class { provider: offer.class })
+}
+
+fn isolation(requirement: &Requirement, offer: &Offer) -> Option<Exclusion> {
+    let least = requirement.isolation;
+    (offer.isolation < least).then_some(Exclusion::Isolation { least })
+}
+
+/// Passed while nobody has said otherwise.
+fn qualification(_: &Requirement, offer: &Offer) -> Option<Exclusion> {
+    (offer.qualified == Knowledge::Known(false)).then_some(Exclusion::Unqualified)
 }
 
 fn region(requirement: &Requirement, offer: &Offer) -> Option<Exclusion> {
@@ -177,6 +216,22 @@ fn owner(requirement: &Requirement, offer: &Offer) -> Option<Exclusion> {
 fn price(requirement: &Requirement, offer: &Offer) -> Option<Exclusion> {
     let cap = requirement.max_price;
     (offer.price > cap).then_some(Exclusion::Price { cap })
+}
+
+fn reputation(requirement: &Requirement, offer: &Offer) -> Option<Exclusion> {
+    let least = requirement.min_reputation?;
+    match offer.reputation {
+        Knowledge::Unknown => Some(Exclusion::ReputationUnknown),
+        Knowledge::Known(actual) => {
+            (actual.lower_bound() * TEN_THOUSANDTHS < f64::from(least)).then_some(Exclusion::Reputation { least })
+        }
+    }
+}
+
+/// No limit while nobody has said what the stake still covers.
+fn stake(requirement: &Requirement, offer: &Offer) -> Option<Exclusion> {
+    let headroom = offer.stake_headroom.known()?;
+    (requirement.upper_bound(offer) > headroom).then_some(Exclusion::StakeHeadroom)
 }
 
 fn latency(requirement: &Requirement, offer: &Offer) -> Option<Exclusion> {

@@ -18,7 +18,7 @@ mod smallest_change;
 #[cfg(test)]
 mod tests;
 
-pub use class::{DataClass, ProviderClass};
+pub use class::{DataClass, Isolation, ProviderClass};
 pub use compute_capability::{ComputeCapability, ComputeCapabilityError};
 pub use estimate::{Estimate, Expected, Limit, ShardTime, Workload, checked_part, estimate};
 pub use exclusion::{Exclusion, exclude, exclusions};
@@ -26,5 +26,7 @@ pub use offer::{LatencyMicros, Offer};
 pub use rank::{Candidate, Ranking, best_offers_first, rank};
 pub use relax::{Direction, Relaxation};
 pub use requirement::Requirement;
-pub use score::{Policy, Terms, UNKNOWN_LATENCY_TERM, UNKNOWN_REPUTATION_TERM, Weights, score};
+pub use score::{
+    EXPLORATION_ONE_IN, Policy, Terms, UNKNOWN_LATENCY_TERM, UNKNOWN_REPUTATION_TERM, Weights, explores, score,
+};
 pub use smallest_change::{Capacity, SmallestChange, smallest_change};

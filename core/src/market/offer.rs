@@ -1,9 +1,11 @@
 //! What one GPU host offers at this instant.
 
+use std::time::Duration;
+
 use crate::knowledge::Knowledge;
-use crate::market::{ComputeCapability, ProviderClass};
+use crate::market::{ComputeCapability, Isolation, ProviderClass};
 use crate::memory::Bytes;
-use crate::money::UnitPrice;
+use crate::money::{MicroUsd, UnitPrice};
 use crate::reputation::Reputation;
 
 /// Heartbeat round trip between agent and hub, in microseconds.
@@ -13,7 +15,7 @@ pub struct LatencyMicros {
     pub p95: u64,
 }
 
-/// One GPU host of a provider: facts that the operator checked, never claims.
+/// One GPU host of a provider, running or elastic: facts that the operator checked, never claims.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Offer {
     /// The virtual node on the hub; unique among offers.
@@ -25,6 +27,12 @@ pub struct Offer {
     pub region: String,
     /// `None`: the hub's admin named none.
     pub jurisdiction: Option<String>,
+    /// Highest tier that the provider gives.
+    pub isolation: Isolation,
+    /// Whether the provider passed qualification; counts as passed while nobody has said.
+    pub qualified: Knowledge<bool>,
+    /// Stake that covers no running attempt yet; no limit while nobody has said.
+    pub stake_headroom: Knowledge<MicroUsd>,
     /// GPU product as GPU feature discovery names it.
     pub product: String,
     /// Memory per GPU.
@@ -34,10 +42,27 @@ pub struct Offer {
     /// GPUs that no living assignment holds.
     pub gpus_free: u32,
     pub price: UnitPrice,
+    /// `Some`: the host appears when work is placed there, after this long; paid like work.
+    pub start_time: Option<Duration>,
     /// Revision of the provider's offer that `price` belongs to.
     pub revision: u64,
     pub latency: Knowledge<LatencyMicros>,
     pub reputation: Knowledge<Reputation>,
     /// Heartbeats are fresh and the provider takes new work.
     pub available: bool,
+}
+
+impl Offer {
+    /// Price of an hour of useful work, in attempts of at most `work_time`: the start of an elastic host is paid too.
+    ///
+    /// price × (work_time + start_time) / work_time, rounded up, saturating; the price itself for a host that runs.
+    pub fn effective_price(&self, work_time: Duration) -> UnitPrice {
+        let Some(start) = self.start_time.filter(|start| !start.is_zero()) else {
+            return self.price;
+        };
+        let work = work_time.as_millis().max(1);
+        let paid = work.saturating_add(start.as_millis());
+        let exact = u128::from(self.price.0).saturating_mul(paid).div_ceil(work);
+        UnitPrice(u64::try_from(exact).unwrap_or(u64::MAX))
+    }
 }

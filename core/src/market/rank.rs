@@ -15,6 +15,8 @@ pub struct Candidate {
     pub provider: String,
     pub host: String,
     pub price: UnitPrice,
+    /// With the paid start of an elastic host.
+    pub effective_price: UnitPrice,
     pub revision: u64,
     pub latency: Knowledge<LatencyMicros>,
     pub reputation: Knowledge<Reputation>,
@@ -25,7 +27,7 @@ pub struct Candidate {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ranking {
-    /// Best first; equal scores by price, then by node name.
+    /// Best first; equal scores by effective price, then by node name.
     pub candidates: Vec<Candidate>,
     /// Offers per reason.
     pub excluded: BTreeMap<Exclusion, u32>,
@@ -61,12 +63,18 @@ pub fn best_offers_first<'a>(
         .into_iter()
         .map(|offer| (score(requirement, weights, offer), offer));
     let mut scored: Vec<(f64, &Offer)> = scored.collect();
-    let standing = |(score, offer): &(f64, &'a Offer)| (*score, offer.price, offer.node.as_str());
+    let standing = |(score, offer): &(f64, &'a Offer)| {
+        (
+            *score,
+            offer.effective_price(requirement.work_time),
+            offer.node.as_str(),
+        )
+    };
     scored.sort_by(|left, right| best_first(standing(left), standing(right)));
     scored.into_iter().map(|(_, offer)| offer).collect()
 }
 
-/// Score, price and node name: all that the order depends on.
+/// Score, effective price and node name: all that the order depends on.
 type Standing<'a> = (f64, UnitPrice, &'a str);
 
 fn best_first(left: Standing<'_>, right: Standing<'_>) -> Ordering {
@@ -79,12 +87,13 @@ fn best_first(left: Standing<'_>, right: Standing<'_>) -> Ordering {
 
 impl Candidate {
     fn new(requirement: &Requirement, weights: &Weights, offer: &Offer) -> Self {
-        let terms = Terms::of(requirement, offer);
+        let terms = Terms::of(requirement, weights, offer);
         Self {
             node: offer.node.clone(),
             provider: offer.provider.clone(),
             host: offer.host.clone(),
             price: offer.price,
+            effective_price: offer.effective_price(requirement.work_time),
             revision: offer.revision,
             latency: offer.latency,
             reputation: offer.reputation,
@@ -94,7 +103,7 @@ impl Candidate {
     }
 
     fn standing(&self) -> Standing<'_> {
-        (self.score, self.price, &self.node)
+        (self.score, self.effective_price, &self.node)
     }
 }
 

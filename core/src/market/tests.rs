@@ -4,6 +4,7 @@ mod estimate;
 mod smallest_change;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::option;
@@ -13,7 +14,7 @@ use proptest::sample::select;
 use super::*;
 use crate::knowledge::Knowledge;
 use crate::memory::Bytes;
-use crate::money::UnitPrice;
+use crate::money::{MicroUsd, UnitPrice};
 use crate::reputation::Reputation;
 
 const GIB: u64 = 1 << 30;
@@ -26,12 +27,16 @@ fn offer(node: &str) -> Offer {
         class: ProviderClass::Decentralized,
         region: "eu-west".to_owned(),
         jurisdiction: Some("DE".to_owned()),
+        isolation: Isolation::Standard,
+        qualified: Knowledge::Unknown,
+        stake_headroom: Knowledge::Unknown,
         product: "NVIDIA-L4".to_owned(),
         gpu_memory: Bytes(24 * GIB),
         compute_capability: Knowledge::Known(ComputeCapability { major: 8, minor: 9 }),
         gpus_total: 4,
         gpus_free: 2,
         price: UnitPrice(900_000),
+        start_time: None,
         revision: 1,
         latency: Knowledge::Known(LatencyMicros {
             median: 4_000,
@@ -54,6 +59,9 @@ fn requirement() -> Requirement {
         max_latency_p95: None,
         max_price: UnitPrice(1_200_000),
         data_class: DataClass::Public,
+        isolation: Isolation::Standard,
+        min_reputation: None,
+        work_time: Duration::from_secs(900),
         excluded_providers: BTreeSet::new(),
     }
 }
@@ -69,6 +77,11 @@ const CASES: &[Case] = &[
     ("Class", |need, _| {
         need.classes = vec![ProviderClass::Private, ProviderClass::Cloud]
     }),
+    ("Isolation", |need, _| need.isolation = Isolation::Sandboxed),
+    ("Isolation", |need, offer| {
+        (need.isolation, offer.isolation) = (Isolation::Confidential, Isolation::Sandboxed);
+    }),
+    ("Unqualified", |_, offer| offer.qualified = Knowledge::Known(false)),
     ("Region", |need, _| need.regions = vec!["eu".to_owned()]),
     ("Jurisdiction", |need, _| need.jurisdictions = vec!["FR".to_owned()]),
     ("JurisdictionUnknown", |need, offer| {
@@ -93,6 +106,14 @@ const CASES: &[Case] = &[
         need.excluded_providers.insert(offer.provider.clone());
     }),
     ("Price", |need, _| need.max_price = UnitPrice(899_999)),
+    ("Reputation", |need, _| need.min_reputation = Some(7_700)),
+    ("ReputationUnknown", |need, offer| {
+        (need.min_reputation, offer.reputation) = (Some(0), Knowledge::Unknown);
+    }),
+    // 0.90 per GPU-hour for a quarter of an hour.
+    ("StakeHeadroom", |_, offer| {
+        offer.stake_headroom = Knowledge::Known(MicroUsd(224_999))
+    }),
     ("Latency", |need, _| need.max_latency_p95 = Some(8_999)),
     ("LatencyUnknown", |need, offer| {
         (need.max_latency_p95, offer.latency) = (Some(u64::MAX), Knowledge::Unknown);
@@ -124,7 +145,13 @@ fn a_met_need_excludes_nothing() {
     need.jurisdictions = vec!["DE".to_owned()];
     need.max_latency_p95 = Some(9_000);
     need.max_price = UnitPrice(900_000);
-    assert_eq!(exclude(&need, &offer("a")), None);
+    need.min_reputation = Some(7_600);
+    let mut met = offer("a");
+    met.qualified = Knowledge::Known(true);
+    met.stake_headroom = Knowledge::Known(MicroUsd(450_000));
+    assert_eq!(exclude(&need, &met), None);
+    (need.isolation, met.isolation) = (Isolation::Sandboxed, Isolation::Confidential);
+    assert_eq!(exclude(&need, &met), None);
 }
 
 #[test]
@@ -202,9 +229,9 @@ fn a_decision_names_its_terms() {
         ..offer("b")
     };
     let ranking = rank(&requirement(), &Weights::of(Policy::Cost), &[slow, newcomer]);
-    let decision = "price 0.90, latency 9 ms, reputation unknown, score 0.25, best of 2";
+    let decision = "price 0.90, latency 9 ms, reputation unknown, score 0.51, best of 2";
     assert_eq!(ranking.decision("a").as_deref(), Some(decision));
-    let decision = "price 1.10, latency unknown, reputation 0.76, score 0.19, number 2 of 2";
+    let decision = "price 1.10, latency unknown, reputation 0.76, score 0.49, number 2 of 2";
     assert_eq!(ranking.decision("b").as_deref(), Some(decision));
     assert_eq!(ranking.decision("c"), None);
     assert_eq!(ranking.dearest(1), Some(UnitPrice(900_000)));
@@ -239,7 +266,10 @@ fn unknown_is_pessimistic() {
         latency: Knowledge::Unknown,
         ..offer("a")
     };
-    assert!((Terms::of(&requirement(), &unmeasured).latency - UNKNOWN_LATENCY_TERM).abs() < 1e-12);
+    assert!(
+        (Terms::of(&requirement(), &Weights::of(Policy::Cost), &unmeasured).latency - UNKNOWN_LATENCY_TERM).abs()
+            < 1e-12
+    );
     // One accepted check is worth more than none.
     let checked = Reputation::of(1, 0).known().unwrap().lower_bound();
     assert!(checked > UNKNOWN_REPUTATION_TERM);
@@ -321,8 +351,13 @@ prop_compose! {
     }
 }
 
+/// Of a policy or custom, exploring or not.
 fn any_weights() -> impl Strategy<Value = Weights> {
-    select(vec![Policy::Cost, Policy::Latency, Policy::Balanced]).prop_map(Weights::of)
+    let policies = select(vec![Policy::Cost, Policy::Latency, Policy::Balanced]).prop_map(Weights::of);
+    let custom = (0..=100_u32, 0..=100_u32, 0..=100_u32).prop_filter_map("all 0", |(price, latency, reputation)| {
+        Weights::relative(price, latency, reputation)
+    });
+    (prop_oneof![policies, custom], 0..40_u32).prop_map(|(weights, shard)| weights.for_attempt("uid", shard, 0))
 }
 
 proptest! {
@@ -330,7 +365,7 @@ proptest! {
     fn scores_are_numbers_between_zero_and_one(need in any_requirement(), weights in any_weights(), offer in any_offer()) {
         let score = score(&need, &weights, &offer);
         prop_assert!((0.0..=1.0).contains(&score), "{score}");
-        let terms = Terms::of(&need, &offer);
+        let terms = Terms::of(&need, &weights, &offer);
         for term in [terms.price, terms.latency, terms.reputation] {
             prop_assert!((0.0..=1.0).contains(&term), "{terms:?}");
         }
@@ -413,4 +448,90 @@ proptest! {
         let ranked: Vec<&str> = ranking.candidates.iter().map(|candidate| candidate.node.as_str()).collect();
         prop_assert_eq!(sorted, ranked);
     }
+}
+
+mod optimum;
+
+#[test]
+fn the_cap_does_not_change_the_order() {
+    let cheap = Offer {
+        price: UnitPrice(800_000),
+        reputation: Knowledge::Unknown,
+        ..offer("cheap")
+    };
+    let offers = [offer("dear"), cheap];
+    for cap in [900_000, 1_200_000, 50_000_000] {
+        let need = Requirement {
+            max_price: UnitPrice(cap),
+            ..requirement()
+        };
+        for policy in [Policy::Cost, Policy::Latency, Policy::Balanced] {
+            let weights = Weights::of(policy);
+            let nodes = |need| rank(need, &weights, &offers).candidates.into_iter().map(|one| one.node);
+            assert!(nodes(&need).eq(nodes(&requirement())), "{cap} {policy:?}");
+        }
+    }
+}
+
+#[test]
+fn the_start_of_an_elastic_host_is_paid() {
+    let start = |minutes: u64| Offer {
+        start_time: Some(Duration::from_secs(60 * minutes)),
+        ..offer("a")
+    };
+    let need = requirement();
+    assert_eq!(start(5).effective_price(need.work_time), UnitPrice(1_200_000));
+    assert_eq!(start(0).effective_price(need.work_time), UnitPrice(900_000));
+    assert_eq!(start(5).effective_price(Duration::ZERO).0, 900_000 * 300_001);
+    // A quarter of an hour of work and five minutes of start at 0.90.
+    assert_eq!(need.upper_bound(&start(5)), MicroUsd(300_000));
+    assert_eq!(need.upper_bound(&offer("a")), MicroUsd(225_000));
+    let forever = Offer {
+        start_time: Some(Duration::MAX),
+        price: UnitPrice(u64::MAX),
+        ..offer("a")
+    };
+    assert_eq!(forever.effective_price(Duration::from_millis(1)), UnitPrice(u64::MAX));
+    // The cap is about what an hour costs, and that did not change.
+    let capped = Requirement {
+        max_price: UnitPrice(900_000),
+        ..need
+    };
+    assert_eq!(exclude(&capped, &start(5)), None);
+}
+
+#[test]
+fn one_attempt_in_sixteen_explores() {
+    let drawn = (0..16_000).filter(|shard| explores("uid", *shard, 0)).count();
+    assert!((900..1_100).contains(&drawn), "{drawn}");
+    assert_eq!(explores("uid", 7, 1), explores("uid", 7, 1));
+}
+
+#[test]
+fn a_newcomer_wins_exploring_attempts_against_its_equals_only() {
+    let shard = (0..).find(|shard| explores("uid", *shard, 0)).unwrap();
+    let exploring = Weights::of(Policy::Balanced).for_attempt("uid", shard, 0);
+    assert!(exploring.explore());
+    let newcomer = Offer {
+        reputation: Knowledge::Unknown,
+        price: UnitPrice(899_999),
+        ..offer("newcomer")
+    };
+    let known = |accepted, rejected| Offer {
+        reputation: Reputation::of(accepted, rejected),
+        ..offer("known")
+    };
+    let best = |weights: &Weights, offers: &[Offer]| rank(&requirement(), weights, offers).candidates[0].node.clone();
+    assert_eq!(
+        best(&Weights::of(Policy::Balanced), &[newcomer.clone(), known(500, 0)]),
+        "known"
+    );
+    assert_eq!(best(&exploring, &[newcomer.clone(), known(500, 0)]), "newcomer");
+    assert_eq!(Terms::of(&requirement(), &exploring, &newcomer).reputation, 1.0);
+    // A bad record is not a new one.
+    let dearer = Offer {
+        price: UnitPrice(950_000),
+        ..newcomer
+    };
+    assert_eq!(best(&exploring, &[dearer, known(0, 3)]), "newcomer");
 }

@@ -8,10 +8,10 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use spillway_core::duration;
 use spillway_core::market::{Policy, ProviderClass, Requirement, Weights};
-use spillway_core::money::MicroUsd;
+use spillway_core::money::{MicroUsd, UnitPrice};
 use spillway_core::shard::ShardCount;
 
-use crate::{AttemptKind, Execution, InferenceJobSpec, LatencyBound, ShardStatus};
+use crate::{AttemptKind, Burst, DataClass, Execution, InferenceJobSpec, LatencyBound, Placement, ShardStatus};
 
 /// Most shards of a job.
 const MAX_SHARDS: u32 = 256;
@@ -47,9 +47,22 @@ pub struct ValidatedJob {
     pub shards: ShardCount,
     /// Largest part of the cost that checks may take, in ten-thousandths.
     pub max_check_share: u32,
-    /// How long own capacity is waited for before other classes may be used.
-    pub burst_after: Option<Duration>,
+    /// The order of provider classes, when own capacity goes first.
+    pub burst: Option<BurstTerms>,
     pub service: Option<ServiceTerms>,
+}
+
+/// `placement.burst`: one class after another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BurstTerms {
+    /// How long a shard waits for a class before the next one may be used; `None`: for ever.
+    pub after: Option<Duration>,
+    /// More waiting shards than this open the next class earlier.
+    pub queue_length: Option<u32>,
+    /// Cap per GPU-hour beyond the first class.
+    pub max_price: UnitPrice,
+    /// Classes that the job allows and its data may reach, own capacity first; never empty.
+    pub classes: Vec<ProviderClass>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,26 +73,29 @@ pub struct ServiceTerms {
 }
 
 impl ValidatedJob {
-    /// Requirement of an attempt: a Check, Arbitrate or Repair attempt must go to an owner who has not run the shard.
+    /// Requirement of an attempt: a Check, Arbitrate or Repair attempt must go to an owner who has not run the shard;
+    /// one that was planned for a class stays there.
     pub fn requirement_for(&self, kind: AttemptKind, shard: &ShardStatus, attempt: u16) -> Requirement {
         let mut requirement = self.requirement.clone();
         if kind != AttemptKind::Work {
             requirement.excluded_providers = shard.other_owners(attempt);
         }
-        requirement
+        let planned = shard.attempts.iter().find(|planned| planned.number == attempt);
+        match planned.and_then(|planned| planned.class) {
+            Some(class) => self.narrowed_to(requirement, class.into()),
+            None => requirement,
+        }
     }
 
-    /// Requirement at a job's age: with `placement.burst`, Private owners only until `burst.after` has passed.
-    pub fn narrowed_by_burst(&self, requirement: Requirement, age: Duration) -> Requirement {
-        let waits = self.burst_after.is_some_and(|after| age < after);
-        let private_allowed = requirement.classes.is_empty() || requirement.classes.contains(&ProviderClass::Private);
-        if waits && private_allowed {
-            return Requirement {
-                classes: vec![ProviderClass::Private],
-                ..requirement
-            };
+    /// The requirement within one class of the burst; beyond the first one with the burst's own cap.
+    pub fn narrowed_to(&self, requirement: Requirement, class: ProviderClass) -> Requirement {
+        let beyond = |burst: &&BurstTerms| burst.classes.first() != Some(&class);
+        let cap = self.burst.as_ref().filter(beyond).map(|burst| burst.max_price);
+        Requirement {
+            classes: vec![class],
+            max_price: cap.unwrap_or(self.requirement.max_price),
+            ..requirement
         }
-        requirement
     }
 }
 
@@ -104,16 +120,27 @@ impl InferenceJobSpec {
     }
 }
 
-/// Turns a spec into typed values.
+/// Turns a spec into typed values, on a hub without a stricter default than Public.
 ///
 /// # Errors
 /// The first field that cannot be honoured.
 pub fn validate(spec: &InferenceJobSpec) -> Result<ValidatedJob, SpecError> {
+    validate_under(spec, DataClass::Public)
+}
+
+/// Turns a spec into typed values on a hub whose data class is at least `least`: its default, or what a job's status
+/// holds since acceptance.
+///
+/// # Errors
+/// The first field that cannot be honoured.
+pub fn validate_under(spec: &InferenceJobSpec, least: DataClass) -> Result<ValidatedJob, SpecError> {
     check_secret_tier(spec.data.secret_tier)?;
     let execution = &spec.execution;
+    let requirement = requirement(spec, least)?;
     Ok(ValidatedJob {
-        requirement: requirement(spec)?,
-        weights: Weights::of(Policy::from(spec.placement.policy)),
+        burst: burst(&spec.placement, &requirement)?,
+        requirement,
+        weights: weights(&spec.placement)?,
         budget: budget(spec)?,
         deadline: positive("spec.execution.deadline", &execution.deadline)?,
         shard_timeout: positive("spec.execution.shardTimeout", &execution.shard_timeout)?,
@@ -121,16 +148,35 @@ pub fn validate(spec: &InferenceJobSpec) -> Result<ValidatedJob, SpecError> {
         retries: execution.retries,
         shards: shards(execution)?,
         max_check_share: ten_thousandths("spec.verification.maxShare", &spec.verification.max_share)?,
-        burst_after: burst_after(spec)?,
         service: service(spec)?,
     })
 }
 
-/// The hard needs of a job's Work attempts.
+/// The data class that holds: the hub's, or the job's own when that is stricter.
+///
+/// # Errors
+/// When the job asks for a looser one: nothing is lowered, and nothing is changed silently.
+pub fn effective_data_class(spec: &InferenceJobSpec, least: DataClass) -> Result<DataClass, SpecError> {
+    match spec.data.class {
+        None => Ok(least),
+        Some(class) if class >= least => Ok(class),
+        Some(class) => {
+            let message = format!(
+                "{class:?} is looser than {least:?}, which this hub sets for every job: leave it out, or write {least:?} or a stricter class"
+            );
+            Err(SpecError {
+                field: "spec.data.class",
+                message,
+            })
+        }
+    }
+}
+
+/// The hard needs of a job's Work attempts on a hub whose data class is at least `least`.
 ///
 /// # Errors
 /// The first field that cannot be honoured.
-pub fn requirement(spec: &InferenceJobSpec) -> Result<Requirement, SpecError> {
+pub fn requirement(spec: &InferenceJobSpec, least: DataClass) -> Result<Requirement, SpecError> {
     let (resources, placement) = (&spec.resources, &spec.placement);
     let requirement = Requirement {
         gpus: at_least_one("spec.resources.gpus", resources.gpus)?,
@@ -145,7 +191,10 @@ pub fn requirement(spec: &InferenceJobSpec) -> Result<Requirement, SpecError> {
         jurisdictions: placement.jurisdictions.clone(),
         max_latency_p95: placement.max_latency.as_ref().map(latency_bound).transpose()?,
         max_price: parsed("spec.price.maxPerGpuHour", &spec.price.max_per_gpu_hour)?,
-        data_class: spec.data.class.into(),
+        data_class: effective_data_class(spec, least)?.into(),
+        isolation: spec.data.isolation.into(),
+        min_reputation: min_reputation(placement)?,
+        work_time: positive("spec.execution.shardTimeout", &spec.execution.shard_timeout)?,
         excluded_providers: BTreeSet::new(),
     };
     check_classes(&requirement)?;
@@ -211,11 +260,46 @@ fn shards(execution: &Execution) -> Result<ShardCount, SpecError> {
     })
 }
 
-fn burst_after(spec: &InferenceJobSpec) -> Result<Option<Duration>, SpecError> {
-    let burst = spec.placement.burst.as_ref();
-    burst
-        .map(|burst| time("spec.placement.burst.after", &burst.after))
+fn min_reputation(placement: &Placement) -> Result<Option<u32>, SpecError> {
+    let text = placement.min_reputation.as_deref();
+    text.map(|text| ten_thousandths("spec.placement.minReputation", text))
         .transpose()
+}
+
+fn weights(placement: &Placement) -> Result<Weights, SpecError> {
+    let Some(given) = placement.weights else {
+        return Ok(Weights::of(Policy::from(placement.policy)));
+    };
+    Weights::relative(given.price, given.latency, given.reputation).ok_or_else(|| SpecError {
+        field: "spec.placement.weights",
+        message: "at least one of price, latency and reputation must be above 0".to_owned(),
+    })
+}
+
+fn burst(placement: &Placement, requirement: &Requirement) -> Result<Option<BurstTerms>, SpecError> {
+    let Some(burst) = &placement.burst else { return Ok(None) };
+    let Burst {
+        after,
+        queue_length,
+        max_per_gpu_hour,
+    } = burst;
+    if after.is_none() && queue_length.is_none() {
+        return Err(SpecError {
+            field: "spec.placement.burst",
+            message: "give after, queueLength or both, such as {after: 5m}".to_owned(),
+        });
+    }
+    let after = after.as_deref().map(|text| time("spec.placement.burst.after", text));
+    let cap = optional("spec.placement.burst.maxPerGpuHour", max_per_gpu_hour.as_deref())?;
+    let allowed = |class: &ProviderClass| {
+        requirement.data_class.allows(*class) && (requirement.classes.is_empty() || requirement.classes.contains(class))
+    };
+    Ok(Some(BurstTerms {
+        after: after.transpose()?,
+        queue_length: *queue_length,
+        max_price: cap.unwrap_or(requirement.max_price),
+        classes: ProviderClass::OWN_FIRST.into_iter().filter(allowed).collect(),
+    }))
 }
 
 fn service(spec: &InferenceJobSpec) -> Result<Option<ServiceTerms>, SpecError> {

@@ -1,12 +1,14 @@
 //! Offers from a provider's checked facts, and the GPUs that assignments hold.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use kube::ResourceExt;
+use spillway_core::duration;
 use spillway_core::knowledge::Knowledge;
 use spillway_core::market::{LatencyMicros, Offer};
 use spillway_core::memory::Bytes;
-use spillway_core::money::UnitPrice;
+use spillway_core::money::{MicroUsd, UnitPrice};
 use spillway_core::reputation::Reputation;
 
 use crate::{AssignmentState, GpuProvider, GpuProviderStatus, HostFact, WorkAssignment, provider_condition};
@@ -55,6 +57,9 @@ impl Shared<'_> {
             class: spec.class.into(),
             region: spec.region.clone(),
             jurisdiction: spec.jurisdiction.clone(),
+            isolation: spec.isolation.into(),
+            qualified: spec.qualified.into(),
+            stake_headroom: self.status.stake_headroom_micro.map(MicroUsd).into(),
             product: host.product.clone(),
             gpu_memory: Bytes(host.memory_mebibytes.saturating_mul(1 << 20)),
             compute_capability: host
@@ -65,12 +70,19 @@ impl Shared<'_> {
             gpus_total: host.gpus,
             gpus_free: host.gpus.saturating_sub(gpus_in_use),
             price: self.price,
+            start_time: start_time(host),
             revision: self.status.offer_revision,
             latency: latency(self.status),
             reputation: self.reputation,
             available: self.available,
         }
     }
+}
+
+/// A start time that cannot be read is no offer's: `facts` checked it.
+fn start_time(host: &HostFact) -> Option<Duration> {
+    let text = host.start_time.as_deref().filter(|_| host.elastic)?;
+    duration::parse(text).ok()
 }
 
 fn latency(status: &GpuProviderStatus) -> Knowledge<LatencyMicros> {

@@ -55,9 +55,17 @@ fn a_whole_spec_becomes_typed_values() {
         (Duration::from_secs(7_200), Duration::from_secs(600))
     );
     assert_eq!(
-        (job.max_check_share, job.burst_after),
-        (2_000, Some(Duration::from_secs(300)))
+        (job.max_check_share, needs.work_time),
+        (2_000, Duration::from_secs(600))
     );
+    // Internal data may not go to a stranger, whatever the classes say.
+    let burst = BurstTerms {
+        after: Some(Duration::from_secs(300)),
+        queue_length: None,
+        max_price: UnitPrice(1_200_000),
+        classes: vec![ProviderClass::Private],
+    };
+    assert_eq!(job.burst, Some(burst));
     assert_eq!(
         job.service,
         Some(ServiceTerms {
@@ -90,6 +98,19 @@ fn what_cannot_be_honoured_is_named() {
             "spec.placement.maxLatency.p95",
         ),
         ("/placement/burst", json!({"after": "5"}), "spec.placement.burst.after"),
+        ("/placement/burst", json!({}), "spec.placement.burst"),
+        (
+            "/placement/burst",
+            json!({"queueLength": 3, "maxPerGpuHour": "1,20"}),
+            "spec.placement.burst.maxPerGpuHour",
+        ),
+        ("/placement/weights", json!({}), "spec.placement.weights"),
+        ("/placement/minReputation", json!("1.5"), "spec.placement.minReputation"),
+        (
+            "/placement/minReputation",
+            json!("half"),
+            "spec.placement.minReputation",
+        ),
         ("/placement/classes", json!(["Decentralized"]), "spec.placement.classes"),
         ("/data/secretTier", json!(2), "spec.data.secretTier"),
         ("/execution/deadline", json!("0s"), "spec.execution.deadline"),
@@ -150,17 +171,68 @@ fn checks_go_to_owners_without_a_result_of_the_shard() {
 }
 
 #[test]
-fn own_capacity_is_waited_for_until_burst() {
-    let job = validate(&spec("", Value::Null)).unwrap();
-    let classes = |age| {
-        job.narrowed_by_burst(job.requirement.clone(), Duration::from_secs(age))
-            .classes
+fn burst_goes_through_the_allowed_classes_own_capacity_first() {
+    use ProviderClass::{Cloud, Decentralized, Private};
+    let classes = |listed: Value, data: &str| {
+        let mut spec = spec("/placement/classes", listed);
+        spec.data.class = serde_json::from_value(json!(data)).unwrap();
+        validate(&spec).unwrap().burst.unwrap().classes
     };
-    assert_eq!(classes(299), [ProviderClass::Private]);
-    assert_eq!(classes(300), job.requirement.classes);
-    let no_own = validate(&spec("/placement/classes", json!(["Cloud"]))).unwrap();
+    assert_eq!(classes(json!([]), "Public"), [Private, Cloud, Decentralized]);
     assert_eq!(
-        no_own.narrowed_by_burst(no_own.requirement.clone(), Duration::ZERO),
-        no_own.requirement
+        classes(json!(["Decentralized", "Private"]), "Public"),
+        [Private, Decentralized]
     );
+    assert_eq!(classes(json!(["Cloud"]), "Internal"), [Cloud]);
+    assert_eq!(classes(json!([]), "Restricted"), [Private]);
+}
+
+#[test]
+fn beyond_own_capacity_the_bursts_cap_holds() {
+    let burst = json!({"queueLength": 2, "maxPerGpuHour": "2.50"});
+    let mut spec = spec("/placement/burst", burst);
+    spec.data.class = None;
+    let job = validate(&spec).unwrap();
+    let narrowed = |class| {
+        let needs = job.narrowed_to(job.requirement.clone(), class);
+        (needs.classes, needs.max_price)
+    };
+    let (own, beyond) = (ProviderClass::Private, ProviderClass::Decentralized);
+    assert_eq!(narrowed(own), (vec![own], UnitPrice(1_200_000)));
+    assert_eq!(narrowed(beyond), (vec![beyond], UnitPrice(2_500_000)));
+    // An attempt keeps the class that it was planned for.
+    let mut shard = shard();
+    shard.attempts[4].class = Some(crate::ProviderClass::Decentralized);
+    assert_eq!(job.requirement_for(AttemptKind::Check, &shard, 4).classes, [beyond]);
+    assert_eq!(
+        job.requirement_for(AttemptKind::Work, &shard, 0).classes,
+        job.requirement.classes
+    );
+}
+
+#[test]
+fn weights_replace_the_policy() {
+    let weights = |value| validate(&spec("/placement/weights", value)).unwrap().weights;
+    assert_eq!(
+        weights(json!({"price": 2, "latency": 1, "reputation": 1})),
+        weights(json!({"price": 100, "latency": 50, "reputation": 50}))
+    );
+    assert_ne!(weights(json!({"latency": 1})), weights(Value::Null));
+}
+
+#[test]
+fn a_job_may_tighten_the_hubs_data_class_never_loosen_it() {
+    use DataClass::{Internal, Public, Restricted};
+    let of = |class: Option<DataClass>, least| {
+        let mut spec = spec("", Value::Null);
+        spec.data.class = class;
+        spec.placement.classes = Vec::new();
+        validate_under(&spec, least).map(|job| job.requirement.data_class)
+    };
+    assert_eq!(of(None, Public), Ok(Public.into()));
+    assert_eq!(of(None, Restricted), Ok(Restricted.into()));
+    assert_eq!(of(Some(Restricted), Internal), Ok(Restricted.into()));
+    let refused = of(Some(Public), Internal).unwrap_err();
+    assert_eq!(refused.field, "spec.data.class");
+    assert!(refused.message.contains("leave it out"), "{refused}");
 }

@@ -180,6 +180,7 @@ fn specification(
         gpus: spec.resources.gpus,
         cpu: spec.resources.cpu.clone(),
         memory: spec.resources.memory.clone(),
+        isolation: spec.data.isolation,
         input: ShardInput {
             digest: shard.input_digest.clone(),
             bytes: shard.input_bytes,

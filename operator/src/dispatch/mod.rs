@@ -14,7 +14,7 @@ mod recheck;
 pub use assignment::{DispatchError, Handover, build_assignment, sign_order};
 pub use key::{KeyError, OrderKey};
 pub use mirror::{mirror, phase_of};
-pub use order::{ChainPlace, upper_bound};
+pub use order::ChainPlace;
 pub use recheck::recheck;
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod stored;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
+use jiff::Timestamp;
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::runtime::events::{Event, EventType};
@@ -18,7 +19,7 @@ use kube::{Resource, ResourceExt};
 use serde_json::json;
 use spillway_crds::{AttemptStatus, InferenceJob, InferenceJobStatus, ShardStatus};
 
-use super::plan::{Action, JOB_FINALIZER, JobPlan};
+use super::plan::{Action, JOB_FINALIZER, JobPlan, day_limits, spent_on, utc_date};
 use super::{Context, ReconcileError};
 use crate::dispatch::OrderKey;
 use assignments::Handovers;
@@ -45,7 +46,9 @@ pub(super) async fn apply(
     let started = Instant::now();
     let mut current = planned;
     if job.status.as_ref() != Some(&plan.status) {
+        claim(context, job, &current)?;
         current = write_status(context, current).await?;
+        context.reservations.written(&current);
     }
     context.progress.rest(uid(job), started.elapsed());
     let mut pods = 0;
@@ -78,6 +81,27 @@ async fn execute_all(context: &Context, job: &InferenceJob, actions: &[&Action])
 
 fn jobs(context: &Context, job: &InferenceJob) -> Api<InferenceJob> {
     Api::namespaced(context.client.clone(), &job.namespace().unwrap_or_default())
+}
+
+/// Sets aside what the plan adds to the day's sum. When others took the room meanwhile, the job is planned anew.
+fn claim(context: &Context, before: &InferenceJob, planned: &InferenceJob) -> Result<(), ReconcileError> {
+    let today = utc_date(Timestamp::now());
+    let sum = |job: &InferenceJob| job.status.as_ref().map(|status| spent_on(status, today));
+    let payer = planned.status.as_ref().and_then(|status| status.payer.as_ref());
+    let policy = payer.and_then(|payer| context.caches.policies.get(&ObjectRef::new(&payer.spend_policy)));
+    let Some(limits) = policy.and_then(|policy| day_limits(&policy)) else {
+        return Ok(());
+    };
+    if sum(planned) <= sum(before) {
+        return Ok(());
+    }
+    let jobs = context.caches.jobs.state();
+    let jobs = jobs.iter().map(std::convert::AsRef::as_ref);
+    if context.reservations.claim(planned, jobs, limits, today) {
+        Ok(())
+    } else {
+        Err(ReconcileError::Outdated)
+    }
 }
 
 /// A replace with the resourceVersion that was planned on: a plan made on an older picture is refused whole.
@@ -188,6 +212,7 @@ async fn remove_finalizer(context: &Context, job: &InferenceJob) -> Result<(), R
         .cloned()
         .collect();
     set_finalizers(context, job, others).await?;
+    context.reservations.forget(uid(job));
     context
         .answers
         .forget_job(&job.namespace().unwrap_or_default(), &job.name_any(), uid(job));

@@ -14,6 +14,7 @@ pub mod observed;
 pub mod plan;
 mod progress;
 mod promises;
+mod reservations;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Client, ResourceExt};
 use spillway_crds::market::SpecError;
-use spillway_crds::{InferenceJob, job_condition, names};
+use spillway_crds::{DataClass, InferenceJob, job_condition, names};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -40,6 +41,7 @@ use answers::Answers;
 use caches::{Caches, Hint, watch_all};
 use progress::Progress;
 use promises::Promises;
+use reservations::Reservations;
 
 /// Jobs reconciled at the same time; most of them wait for the API server.
 const CONCURRENCY: u16 = 64;
@@ -58,6 +60,8 @@ pub struct Settings {
     /// Image of splitter and publisher pods.
     pub runner_image: String,
     pub place: ChainPlace,
+    /// Least strict data class of jobs.
+    pub default_data_class: DataClass,
     /// Shared with the accrual.
     pub sealed: Arc<SealedAttempts>,
 }
@@ -67,9 +71,11 @@ struct Context {
     namespace: String,
     runner_image: String,
     place: ChainPlace,
+    default_data_class: DataClass,
     store: HubStore,
     caches: Caches,
     answers: Answers,
+    reservations: Reservations,
     sealed: Arc<SealedAttempts>,
     recorder: Recorder,
     promises: Promises,
@@ -135,9 +141,11 @@ pub async fn run(
         namespace: settings.namespace,
         runner_image: settings.runner_image,
         place: settings.place,
+        default_data_class: settings.default_data_class,
         store,
         caches,
         answers: Answers::default(),
+        reservations: Reservations::default(),
         sealed: settings.sealed,
         promises: Promises::default(),
         progress: Progress::default(),
@@ -230,6 +238,7 @@ async fn pass(context: &Context, job: &InferenceJob) -> Result<Duration, Reconci
     }
     let planned = plan_over(context, job).await?;
     if is_at_rest(job, &planned) {
+        context.reservations.release(job);
         return Ok(planned.requeue_after);
     }
     let uid = job.uid().unwrap_or_default();

@@ -4,12 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 use spillway_core::knowledge::Knowledge;
-use spillway_core::money::MicroUsd;
 use spillway_core::shard::{PublishedReport, ShardManifest, WorkReport};
 use spillway_crds::{
     AttemptStatus, GpuProvider, InferenceJob, SettlementState, ShardState, ShardStatus, WorkAssignment, job_condition,
@@ -20,7 +18,7 @@ use super::caches::{SlimPod, SlimPodExt, is_controlled_by};
 use super::observed::{
     AssignmentFact, AttemptKey, Observed, PodFact, ProviderFact, RunnerPod, RunnerPods, SettlementFact,
 };
-use super::plan::{JOB_FINALIZER, questions, spent_on};
+use super::plan::{JOB_FINALIZER, questions, utc_date};
 use super::{Context, ReconcileError};
 use crate::keys;
 use crate::pods::{attempt_pod, publish_name, same_attempt_pod, split_name};
@@ -48,10 +46,15 @@ pub(super) async fn observe(context: &Context, job: &InferenceJob) -> Result<Obs
             .iter()
             .map(|policy| (**policy).clone())
             .collect(),
+        default_data_class: context.default_data_class,
         spent_today: if is_over {
             BTreeMap::new()
         } else {
-            spent_by_others(context, job)
+            let jobs = context.caches.jobs.state();
+            let jobs = jobs.iter().map(std::convert::AsRef::as_ref);
+            context
+                .reservations
+                .spent_by_others(job, jobs, utc_date(Timestamp::now()))
         },
         offers: if is_over { Arc::default() } else { offers },
         promised: Vec::new(),
@@ -102,31 +105,6 @@ fn awaits_publishing(shards: &[ShardStatus]) -> bool {
 
 fn uid(job: &InferenceJob) -> &str {
     job.metadata.uid.as_deref().unwrap_or_default()
-}
-
-/// What other jobs under the same policies reserve and spent today. Two jobs planned at the same instant may overrun a
-/// limit by one attempt each; the cap that the chain enforces per day is the hard one.
-fn spent_by_others(context: &Context, job: &InferenceJob) -> BTreeMap<String, MicroUsd> {
-    let today = TimeZone::UTC.to_datetime(Timestamp::now()).date();
-    let mut sums = BTreeMap::<String, MicroUsd>::new();
-    for other in context
-        .caches
-        .jobs
-        .state()
-        .iter()
-        .filter(|other| uid(other) != uid(job))
-    {
-        let Some((status, payer)) = other
-            .status
-            .as_ref()
-            .and_then(|status| Some((status, status.payer.as_ref()?)))
-        else {
-            continue;
-        };
-        let sum = sums.entry(payer.spend_policy.clone()).or_default();
-        *sum = sum.saturating_add(spent_on(status, today));
-    }
-    sums
 }
 
 fn providers(context: &Context) -> BTreeMap<String, ProviderFact> {

@@ -9,7 +9,7 @@ use spillway_core::knowledge::Knowledge;
 use spillway_core::market::Offer;
 use spillway_core::money::MicroUsd;
 use spillway_core::shard::{PublishedReport, ShardManifest};
-use spillway_crds::{InferenceJob, SpendPolicy, Time, WorkAssignmentStatus, names};
+use spillway_crds::{DataClass, InferenceJob, SpendPolicy, Time, WorkAssignmentStatus, names};
 
 use super::market::Market;
 use crate::accrual::Proof;
@@ -22,8 +22,10 @@ pub type AttemptKey = (u32, u16);
 pub struct Observed {
     pub job: InferenceJob,
     pub policies: Vec<SpendPolicy>,
-    /// Reserved or spent today (UTC) by the other jobs that name the same SpendPolicy, per policy.
-    pub spent_today: BTreeMap<String, MicroUsd>,
+    /// Least strict data class that this hub accepts.
+    pub default_data_class: DataClass,
+    /// What other jobs reserved or spent today (UTC), per SpendPolicy.
+    pub spent_today: BTreeMap<String, SpentToday>,
     pub offers: Arc<Market>,
     /// GPUs that are promised to attempts of other jobs, by position in `offers`; shorter means none.
     pub promised: Vec<u32>,
@@ -41,6 +43,14 @@ pub struct Observed {
     /// By shard and the two attempts compared, in the order asked.
     pub compared: BTreeMap<(u32, u16, u16), Compared>,
     pub settlements: Vec<SettlementFact>,
+}
+
+/// Under one SpendPolicy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SpentToday {
+    pub policy: MicroUsd,
+    /// Of it, in the job's namespace.
+    pub namespace: MicroUsd,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,6 +7,8 @@
 mod acceptance;
 mod action;
 mod attempts;
+mod budget;
+mod burst;
 mod candidates;
 mod cleanup;
 mod conditions;
@@ -24,9 +26,10 @@ mod verification;
 use jiff::Timestamp;
 use spillway_crds::job_condition;
 
+pub use acceptance::{DayLimits, day_limits};
 pub use action::{Action, JobPlan};
 pub use candidates::{CandidateTerms, CandidatesRecord, PinnedAttempt};
-pub use ledger::{reserved, spent_on};
+pub use ledger::{reserved, spent_on, utc_date};
 pub(super) use room::Room;
 pub use verification::{Questions, questions};
 

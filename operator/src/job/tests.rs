@@ -169,6 +169,7 @@ fn start(client: &Client, store: &HubStore) -> CancellationToken {
         namespace,
         runner_image: "runner".to_owned(),
         place: place(),
+        default_data_class: spillway_crds::DataClass::Public,
         sealed,
     };
     tokio::spawn(run(client.clone(), settings, store.clone(), cancelled.clone()));

@@ -92,5 +92,7 @@ fn host_fact(provider: &str, host: &HostClaim) -> Option<HostFact> {
         gpus: host.gpus,
         memory_mebibytes: host.memory_mebibytes,
         compute_capability: host.compute_capability.clone(),
+        elastic: false,
+        start_time: None,
     })
 }

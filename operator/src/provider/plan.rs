@@ -244,6 +244,8 @@ mod tests {
                 class: ProviderClass::Decentralized,
                 region: "eu".to_owned(),
                 jurisdiction: None,
+                isolation: spillway_crds::Isolation::Standard,
+                qualified: None,
                 payout_address: format!("0x{}", "1".repeat(40)),
                 notice: None,
             },
@@ -269,6 +271,7 @@ mod tests {
                 cpu_millis: 2000,
                 main_memory_mebibytes: 8192,
             }],
+            elastic: Vec::new(),
             latency: None,
         }
     }

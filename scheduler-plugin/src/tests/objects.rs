@@ -41,7 +41,7 @@ pub(super) fn job_with(fields: Value) -> InferenceJob {
             "engine": {"image": "engine:1"}, "input": {"inline": "{}"}, "output": {"uri": "s3://out/"},
             "price": {"maxPerGpuHour": "1.20", "budget": "5.00"}, "placement": {"policy": "Cost"},
         },
-        "status": {"shards": [{
+        "status": {"dataClass": "Public", "shards": [{
             "index": 0, "state": "Verifying", "inputDigest": "sha256:00", "inputBytes": 2, "requests": 1,
             "attempts": [
                 {"number": 0, "kind": "Work", "state": "Completed", "provider": "near", "upperBoundMicro": 1},

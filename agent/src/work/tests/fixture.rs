@@ -13,8 +13,8 @@ use spillway_core::money::UnitPrice;
 use spillway_core::order::{Order, domain, job_id};
 use spillway_core::sealing::{Context, seal};
 use spillway_crds::{
-    AssignmentState, AttemptKind, Engine, HostClaim, JobReference, SealedPayload, ShardInput, SignedOrder, Time,
-    WorkAssignment, WorkAssignmentSpec, WorkAssignmentStatus,
+    AssignmentState, AttemptKind, Engine, HostClaim, Isolation, JobReference, SealedPayload, ShardInput, SignedOrder,
+    Time, WorkAssignment, WorkAssignmentSpec, WorkAssignmentStatus,
 };
 
 use crate::bundle::Terms;
@@ -129,6 +129,7 @@ impl Fixture {
             gpus: 1,
             cpu: "2".to_owned(),
             memory: "4Gi".to_owned(),
+            isolation: Isolation::Standard,
             input: ShardInput {
                 digest: INPUT.to_owned(),
                 bytes: 1000,

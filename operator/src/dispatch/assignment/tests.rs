@@ -36,6 +36,8 @@ fn provider(sealing_key: &SecretKey) -> GpuProvider {
         gpus: 2,
         memory_mebibytes: 24_576,
         compute_capability: None,
+        elastic: false,
+        start_time: None,
     };
     let status = GpuProviderStatus {
         sealing_key: Some(sealing_key.public_key().to_string()),

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use spillway_core::money::MicroUsd;
-use spillway_crds::market::{ValidatedJob, validate};
+use spillway_crds::market::{SpecError, ValidatedJob, validate_under};
 use spillway_crds::{Payer, SpendPolicy, job_condition};
 
 use super::draft::Draft;
@@ -11,11 +11,19 @@ use super::draft::Draft;
 #[derive(Debug)]
 pub(super) struct Terms {
     pub job: ValidatedJob,
-    /// Most that all jobs of the policy may reserve and spend in a day (UTC).
-    pub per_day: MicroUsd,
+    pub limits: DayLimits,
     pub spend_policy: String,
     /// Set when the policy no longer pays for this namespace: nothing new starts, what runs may finish.
     pub suspended: Option<String>,
+}
+
+/// Most that jobs may reserve and spend in a day (UTC) under a SpendPolicy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DayLimits {
+    /// All jobs together.
+    pub per_day: MicroUsd,
+    /// Those of one namespace.
+    pub per_namespace_per_day: Option<MicroUsd>,
 }
 
 struct Refusal {
@@ -23,17 +31,22 @@ struct Refusal {
     message: String,
 }
 
-/// Sets condition Accepted; returns the terms when it holds.
-pub(super) fn accept(draft: &mut Draft<'_>) -> Option<Terms> {
-    let found = validate(&draft.observed.job.spec)
-        .map_err(|error| Refusal {
+impl From<SpecError> for Refusal {
+    fn from(error: SpecError) -> Self {
+        Self {
             reason: "InvalidSpec",
             message: error.to_string(),
-        })
-        .and_then(|job| terms(draft, job));
+        }
+    }
+}
+
+/// Sets condition Accepted; returns the terms when it holds.
+pub(super) fn accept(draft: &mut Draft<'_>) -> Option<Terms> {
+    let found = understood(draft).and_then(|job| terms(draft, job));
     match found {
         Ok(terms) => {
             let message = format!("SpendPolicy {} pays", terms.spend_policy);
+            draft.status.data_class = Some(terms.job.requirement.data_class.into());
             draft.status.observed_generation = draft.observed.job.metadata.generation;
             draft.set_condition(job_condition::ACCEPTED, true, "Accepted", &message);
             Some(terms)
@@ -43,6 +56,12 @@ pub(super) fn accept(draft: &mut Draft<'_>) -> Option<Terms> {
             None
         }
     }
+}
+
+/// The spec, typed. The data class is the one of the job's acceptance: a hub's default that changed since changes nothing.
+fn understood(draft: &Draft<'_>) -> Result<ValidatedJob, Refusal> {
+    let least = draft.status.data_class.unwrap_or(draft.observed.default_data_class);
+    Ok(validate_under(&draft.observed.job.spec, least)?)
 }
 
 fn terms(draft: &mut Draft<'_>, job: ValidatedJob) -> Result<Terms, Refusal> {
@@ -56,7 +75,8 @@ fn terms(draft: &mut Draft<'_>, job: ValidatedJob) -> Result<Terms, Refusal> {
             "no SpendPolicy names namespace {namespace}: ask the hub's admin to add it to spec.namespaces of one"
         ),
     })?;
-    let (per_job, per_day) = limits(policy)?;
+    let per_job = amount(policy, "perJob", &policy.spec.limits.per_job)?;
+    let limits = limits(policy)?;
     if job.budget > per_job {
         let message = format!(
             "spec.price.budget {} is above the {per_job} that SpendPolicy {} allows per job: lower the budget",
@@ -75,7 +95,7 @@ fn terms(draft: &mut Draft<'_>, job: ValidatedJob) -> Result<Terms, Refusal> {
     });
     Ok(Terms {
         job,
-        per_day,
+        limits,
         spend_policy,
         suspended: None,
     })
@@ -96,13 +116,9 @@ fn agreed_terms(draft: &Draft<'_>, job: ValidatedJob, payer: &Payer) -> Result<T
             payer.spend_policy, payer.address
         )
     });
-    let per_day = pays
-        .map(limits)
-        .transpose()?
-        .map_or(MicroUsd::ZERO, |(_, per_day)| per_day);
     Ok(Terms {
         job,
-        per_day,
+        limits: pays.map(limits).transpose()?.unwrap_or_default(),
         spend_policy: payer.spend_policy.clone(),
         suspended,
     })
@@ -128,17 +144,27 @@ fn paying_policy<'a>(policies: &'a [SpendPolicy], namespace: &str) -> Option<&'a
         .min_by_key(|policy| name(policy))
 }
 
-fn limits(policy: &SpendPolicy) -> Result<(MicroUsd, MicroUsd), Refusal> {
-    let amount = |field: &str, text: &str| {
-        text.parse::<MicroUsd>().map_err(|error| Refusal {
-            reason: "InvalidSpendPolicy",
-            message: format!("SpendPolicy {}: spec.limits.{field}: {error}", name(policy)),
-        })
-    };
-    Ok((
-        amount("perJob", &policy.spec.limits.per_job)?,
-        amount("perDay", &policy.spec.limits.per_day)?,
-    ))
+/// The limits per day of a policy; `None` when one of them is no amount.
+pub fn day_limits(policy: &SpendPolicy) -> Option<DayLimits> {
+    limits(policy).ok()
+}
+
+fn limits(policy: &SpendPolicy) -> Result<DayLimits, Refusal> {
+    let given = &policy.spec.limits;
+    let of_namespace = given.per_namespace_per_day.as_deref();
+    Ok(DayLimits {
+        per_day: amount(policy, "perDay", &given.per_day)?,
+        per_namespace_per_day: of_namespace
+            .map(|text| amount(policy, "perNamespacePerDay", text))
+            .transpose()?,
+    })
+}
+
+fn amount(policy: &SpendPolicy, field: &str, text: &str) -> Result<MicroUsd, Refusal> {
+    text.parse::<MicroUsd>().map_err(|error| Refusal {
+        reason: "InvalidSpendPolicy",
+        message: format!("SpendPolicy {}: spec.limits.{field}: {error}", name(policy)),
+    })
 }
 
 /// The sentence that ends the job, once its deadline is over.

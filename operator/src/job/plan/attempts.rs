@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use spillway_core::market::{Exclusion, Offer, Requirement, exclude, rank};
-use spillway_core::money::{MicroUsd, UnitPrice};
 use spillway_crds::{AssignmentState, AttemptState, AttemptStatus, Time};
 
 use super::super::observed::{AssignmentFact, PodFact};
 use super::acceptance::Terms;
 use super::action::Action;
+use super::burst::alternatives;
 use super::draft::{Draft, end, is_live};
-use super::placement::requirement_of;
-use crate::dispatch::{recheck, upper_bound};
+use super::placement::{requirement_of, waiting, weights_of};
+use crate::dispatch::recheck;
 
 /// A pod may stay unbound this long before its candidates are looked at again, and again.
 const UNBOUND_PATIENCE: SignedDuration = SignedDuration::from_secs(5);
@@ -22,17 +22,14 @@ const START_MARGIN: SignedDuration = SignedDuration::from_secs(120);
 /// From that time to the hub's own conclusion that nothing runs any more.
 pub(super) const SILENCE_GRACE: SignedDuration = SignedDuration::from_secs(60);
 
-/// When the agent must stop an attempt that is assigned now; the expiry of its order too.
-fn stop_time(now: Timestamp, shard_timeout: Duration) -> Timestamp {
-    let timeout = SignedDuration::try_from(shard_timeout).unwrap_or(SignedDuration::MAX);
+/// When the agent must stop an attempt that is assigned now; the expiry of its order too. An elastic host has to appear
+/// first.
+fn stop_time(now: Timestamp, shard_timeout: Duration, start_time: Option<Duration>) -> Timestamp {
+    let longest = shard_timeout.saturating_add(start_time.unwrap_or_default());
+    let timeout = SignedDuration::try_from(longest).unwrap_or(SignedDuration::MAX);
     let wait = timeout.checked_add(START_MARGIN);
     wait.and_then(|wait| now.checked_add(wait).ok())
         .unwrap_or(Timestamp::MAX)
-}
-
-/// The most that one attempt may cost at a price.
-pub(super) fn bound(terms: &Terms, price: UnitPrice) -> MicroUsd {
-    upper_bound(price, terms.job.requirement.gpus, terms.job.shard_timeout)
 }
 
 /// Brings every live attempt up to what is observed.
@@ -166,14 +163,26 @@ fn wait_for_node(draft: &mut Draft<'_>, terms: &Terms, shard: u32, attempt: &mut
     let own: Vec<&Offer> = attempt.candidates.iter().filter_map(|node| offers.get(node)).collect();
     let own_fit = own.iter().any(|offer| fits(offer));
     let own_may_fit = || own.iter().any(|offer| fits(&idle(offer)));
-    let is_own = |offer: &Offer| attempt.candidates.contains(&offer.node);
-    let others_fit = || offers.iter().any(|offer| fits(offer) && !is_own(offer));
+    let others_fit = || fits_elsewhere(draft, terms, shard, attempt);
     if !own_fit && (others_fit() || !own_may_fit()) {
         let why = ("CandidatesGone", "none of its candidate nodes fits any more");
         end(attempt, AttemptState::Cancelled, why, &draft.time());
     } else {
         draft.wake_in(UNBOUND_PATIENCE.unsigned_abs());
     }
+}
+
+/// Whether a new attempt of the shard could be placed now on a node that is no candidate of this one.
+fn fits_elsewhere(draft: &Draft<'_>, terms: &Terms, shard: u32, attempt: &AttemptStatus) -> bool {
+    let Some(shard) = draft.status.shards.iter().find(|one| one.index == shard) else {
+        return false;
+    };
+    let requirement = requirement_for(draft, terms, shard.index, attempt);
+    let waiting = waiting(draft).saturating_add(1);
+    let others = draft.observed.offers.iter();
+    let mut others = others.filter(|offer| !attempt.candidates.contains(&offer.node));
+    let alternatives = alternatives(draft, terms, shard, waiting, &requirement);
+    others.any(|offer| alternatives.iter().any(|needs| exclude(needs, offer).is_none()))
 }
 
 /// The offer as it would be with nothing running on it.
@@ -230,7 +239,7 @@ fn may_run(
         ..offer.clone()
     };
     recheck(&requirement_for(draft, terms, shard, attempt), &offer)?;
-    if attempt.unit_price_micro.is_none() && bound(terms, offer.price).0 > attempt.upper_bound_micro {
+    if attempt.unit_price_micro.is_none() && terms.job.requirement.upper_bound(&offer).0 > attempt.upper_bound_micro {
         return Err(refused(
             "PriceRose",
             "the price rose above what is reserved for this attempt",
@@ -241,13 +250,13 @@ fn may_run(
 
 /// Writes the terms of the order down; from here on they do not change.
 fn lock(draft: &mut Draft<'_>, terms: &Terms, shard: u32, attempt: &mut AttemptStatus, offer: &Offer) {
-    let stop = stop_time(draft.now, terms.job.shard_timeout);
+    let stop = stop_time(draft.now, terms.job.shard_timeout, offer.start_time);
     attempt.decision = decision(draft, terms, shard, attempt, offer);
     attempt.node = Some(offer.node.clone());
     attempt.provider = Some(offer.provider.clone());
     attempt.unit_price_micro = Some(offer.price.0);
     attempt.offer_revision = Some(offer.revision);
-    attempt.upper_bound_micro = bound(terms, offer.price).0;
+    attempt.upper_bound_micro = terms.job.requirement.upper_bound(offer).0;
     attempt.payout = draft
         .observed
         .providers
@@ -267,7 +276,12 @@ fn decision(draft: &Draft<'_>, terms: &Terms, shard: u32, attempt: &AttemptStatu
         .chain([bound])
         .cloned()
         .collect();
-    rank(&requirement, &terms.job.weights, &offers).decision(&bound.node)
+    rank(
+        &requirement,
+        &weights_of(draft, terms, shard, attempt.kind, attempt.number),
+        &offers,
+    )
+    .decision(&bound.node)
 }
 
 fn follow_assignment(draft: &mut Draft<'_>, attempt: &mut AttemptStatus, assignment: &AssignmentFact) {

@@ -1,10 +1,11 @@
 //! Money of one job, summed from its status. Reservations are never stored: they are the bounds of attempts that may
 //! still have to be paid.
 
+use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use spillway_core::money::MicroUsd;
-use spillway_crds::{AttemptKind, AttemptStatus, Cost, InferenceJobStatus};
+use spillway_crds::{AttemptKind, AttemptStatus, Cost, InferenceJobStatus, ShardStatus};
 
 use super::draft::{awaits_verdict, is_accepted, is_live};
 
@@ -16,6 +17,28 @@ fn attempts(status: &InferenceJobStatus) -> impl Iterator<Item = &AttemptStatus>
 pub fn reserved(status: &InferenceJobStatus) -> MicroUsd {
     let open = attempts(status).filter(|attempt| is_live(attempt.state) || awaits_verdict(attempt));
     open.map(|attempt| MicroUsd(attempt.upper_bound_micro)).sum()
+}
+
+/// Room for the check of a shard's result, as long as none was begun: as much as the Work attempt may cost.
+pub(super) fn check_ahead(shard: &ShardStatus) -> MicroUsd {
+    let is_open = |attempt: &&AttemptStatus| is_live(attempt.state) || awaits_verdict(attempt);
+    let open = |kind| {
+        shard
+            .attempts
+            .iter()
+            .filter(is_open)
+            .find(move |attempt| attempt.kind == kind)
+    };
+    match (open(AttemptKind::Work), open(AttemptKind::Check)) {
+        (Some(work), None) => MicroUsd(work.upper_bound_micro),
+        _ => MicroUsd::ZERO,
+    }
+}
+
+/// Reserved for attempts, and for the checks that they will need.
+pub(super) fn set_aside(status: &InferenceJobStatus) -> MicroUsd {
+    let ahead: MicroUsd = status.shards.iter().map(check_ahead).sum();
+    ahead.saturating_add(reserved(status))
 }
 
 fn owed(attempt: &AttemptStatus) -> MicroUsd {
@@ -31,16 +54,21 @@ pub(super) fn spent(status: &InferenceJobStatus) -> MicroUsd {
     attempts(status).map(owed).sum()
 }
 
-/// Reserved now, and owed for attempts that finished on `date` (UTC).
+/// The day that limits per day count in.
+pub fn utc_date(time: Timestamp) -> Date {
+    TimeZone::UTC.to_datetime(time).date()
+}
+
+/// Set aside now, and owed for attempts that finished on `date` (UTC).
 pub fn spent_on(status: &InferenceJobStatus, date: Date) -> MicroUsd {
     let finished = |attempt: &&AttemptStatus| {
         attempt
             .finished_at
             .as_ref()
-            .is_some_and(|time| time.0.to_zoned(TimeZone::UTC).date() == date)
+            .is_some_and(|time| utc_date(time.0) == date)
     };
     let owed: MicroUsd = attempts(status).filter(finished).map(owed).sum();
-    owed.saturating_add(reserved(status))
+    owed.saturating_add(set_aside(status))
 }
 
 pub(super) fn cost(status: &InferenceJobStatus) -> Cost {

@@ -6,18 +6,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use spillway_core::market::{Candidate, Capacity, Offer, Ranking, Requirement, rank, smallest_change};
-use spillway_core::money::{MicroUsd, UnitPrice};
+use spillway_core::market::{
+    Candidate, Capacity, Offer, ProviderClass, Ranking, Requirement, Weights, rank, smallest_change,
+};
+use spillway_core::money::MicroUsd;
 use spillway_crds::{
     AttemptKind, AttemptState, AttemptStatus, PlacementExplanation, ShardState, ShardStatus, job_condition,
 };
 
-use super::acceptance::{Terms, after_creation};
+use super::acceptance::Terms;
 use super::action::Action;
-use super::attempts::{bound, idle};
+use super::attempts::idle;
+use super::budget::{self, Limit};
+use super::burst::{self, Burst};
 use super::candidates::{CandidatesRecord, PinnedAttempt};
-use super::draft::{Draft, has_live, is_accepted, run_of};
-use super::ledger::{reserved, spent, spent_on};
+use super::draft::{Draft, has_live, is_accepted};
 use super::room::Room;
 use super::verification::{Standing, standing};
 
@@ -97,6 +100,12 @@ fn needs(draft: &mut Draft<'_>, terms: &Terms) -> Vec<Need> {
     checks
 }
 
+/// Shards that want an attempt and have none, those that wait for a retry or for parallelism included.
+pub(super) fn waiting(draft: &Draft<'_>) -> usize {
+    let shards = draft.status.shards.iter();
+    shards.filter(|shard| wanted_kind(draft, shard).is_some()).count()
+}
+
 fn wanted_kind(draft: &Draft<'_>, shard: &ShardStatus) -> Option<AttemptKind> {
     if matches!(shard.state, ShardState::Accepted | ShardState::Failed) {
         return None;
@@ -174,7 +183,8 @@ fn why_failed(attempt: &AttemptStatus) -> String {
     }
 }
 
-/// The hard needs of an attempt: the job's, and for checks an owner whose result is not the one being checked.
+/// The hard needs of an attempt: the job's within the class that it was planned for, and for checks an owner whose result
+/// is not the one being checked.
 pub(super) fn requirement_of(
     draft: &Draft<'_>,
     terms: &Terms,
@@ -185,7 +195,15 @@ pub(super) fn requirement_of(
     let mut requirement = terms.job.requirement_for(kind, shard, number);
     let shared = sharing_a_payout(draft, &requirement.excluded_providers);
     requirement.excluded_providers.extend(shared);
-    terms.job.narrowed_by_burst(requirement, age(draft))
+    requirement
+}
+
+/// How an attempt ranks offers: some Work attempts explore.
+pub(super) fn weights_of(draft: &Draft<'_>, terms: &Terms, shard: u32, kind: AttemptKind, number: u16) -> Weights {
+    match kind {
+        AttemptKind::Work => terms.job.weights.for_attempt(draft.observed.uid(), shard, number),
+        _ => terms.job.weights,
+    }
 }
 
 /// One owner may have joined under several names: whoever is paid to the same address is the same owner.
@@ -200,22 +218,11 @@ fn sharing_a_payout(draft: &Draft<'_>, names: &BTreeSet<String>) -> Vec<String> 
     providers.keys().filter(shares).cloned().collect()
 }
 
-fn age(draft: &Draft<'_>) -> Duration {
-    let created = draft
-        .observed
-        .job
-        .metadata
-        .creation_timestamp
-        .as_ref()
-        .map_or(draft.now, |time| time.0);
-    Duration::try_from(draft.now.duration_since(created)).unwrap_or_default()
-}
-
 /// What stands in the way of an attempt.
 enum Obstacle {
     NoOfferFits(PlacementExplanation),
-    Busy { fitting: usize },
-    Budget(String),
+    Busy { fitting: usize, opens: Option<String> },
+    Limit(Limit),
     Suspended(String),
 }
 
@@ -235,16 +242,16 @@ impl Obstacle {
                 set(draft, false, "NoOfferFits", &explanation.message);
                 draft.status.placement = Some(explanation);
             }
-            Self::Busy { fitting } => {
+            Self::Busy { fitting, opens } => {
                 draft.wake_in(LOOK_AGAIN);
-                set(
-                    draft,
-                    true,
-                    "Queued",
-                    &format!("{fitting} offers fit, all of their GPUs are busy"),
-                );
+                let opens = opens.map(|opens| format!("; {opens}")).unwrap_or_default();
+                let message = format!("{fitting} offers fit, all of their GPUs are busy{opens}");
+                set(draft, true, "Queued", &message);
             }
-            Self::Budget(message) => set(draft, false, "BudgetExhausted", &message),
+            Self::Limit(limit) => {
+                budget::await_next_day(draft);
+                set(draft, false, limit.reason, &limit.message);
+            }
             Self::Suspended(message) => set(draft, false, "SpendPolicyChanged", &message),
         }
     }
@@ -273,6 +280,7 @@ fn set_placeable(draft: &mut Draft<'_>) {
 /// are counted as taken, those of other jobs included.
 struct Round<'a> {
     terms: &'a Terms,
+    burst: Option<Burst<'a>>,
     ranked: BTreeMap<RankedBy, Ranked>,
     room: Room,
     /// Pods of the attempts made, to be created after the status.
@@ -280,8 +288,18 @@ struct Round<'a> {
     explanation: Option<PlacementExplanation>,
 }
 
-/// Whether owners that failed the shard were left in, the owners left out, and for records the kind of attempt.
-type RankedBy = (bool, BTreeSet<String>, AttemptKind);
+/// What a ranking depends on besides the job and the market.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct RankedBy {
+    /// Owners that failed the shard were left in.
+    everyone: bool,
+    excluded: BTreeSet<String>,
+    /// For records.
+    kind: AttemptKind,
+    /// Of a burst.
+    class: Option<ProviderClass>,
+    explores: bool,
+}
 
 /// A ranking, and what was taken from it.
 struct Ranked {
@@ -310,6 +328,7 @@ impl<'a> Round<'a> {
         }
         Self {
             terms,
+            burst: Burst::new(draft, terms, waiting(draft)),
             ranked: BTreeMap::new(),
             room,
             pods: Vec::new(),
@@ -327,25 +346,49 @@ impl<'a> Round<'a> {
             Err(obstacle) => return Some(obstacle),
         };
         let ranked = self.ranked.get_mut(&by)?;
-        let bound = bound(self.terms, ranked.dearest(&pins));
-        if let Some(message) = over_budget(draft, self.terms, need, bound) {
-            return Some(Obstacle::Budget(message));
+        let positions: Vec<usize> = pins
+            .iter()
+            .filter_map(|pin| ranked.positions.get(*pin).copied())
+            .collect();
+        let offers: &[Offer] = &draft.observed.offers;
+        let pinned = positions.iter().filter_map(|position| offers.get(*position));
+        let bounds = pinned.map(|offer| self.terms.job.requirement.upper_bound(offer));
+        let bound = bounds.max().unwrap_or_default();
+        let shard = &draft.status.shards[need.position];
+        if let Some(limit) = budget::passed(draft, self.terms, shard, need.kind, bound) {
+            return Some(Obstacle::Limit(limit));
         }
-        let positions = pins.iter().filter_map(|pin| ranked.positions.get(*pin).copied());
         self.room.take_first(positions, self.terms.job.requirement.gpus);
-        self.pods.push(expect(draft, need, ranked, &pins, bound));
+        if let Some(burst) = &mut self.burst {
+            burst.served();
+        }
+        self.pods.push(expect(draft, need, ranked, &pins, by.class, bound));
         None
     }
 
     /// The best candidates with room, as places in the ranking that is named.
-    fn candidates(&mut self, draft: &Draft<'_>, need: &Need) -> Result<(RankedBy, Vec<usize>), Obstacle> {
+    /// With a burst: in the first open class that has any.
+    fn candidates(&mut self, draft: &mut Draft<'_>, need: &Need) -> Result<(RankedBy, Vec<usize>), Obstacle> {
         let shard = &draft.status.shards[need.position];
         let number = u16::try_from(shard.attempts.len()).unwrap_or(u16::MAX);
         let requirement = requirement_of(draft, self.terms, shard, need.kind, number);
-        let avoided = avoided(draft, need);
-        let pinned = self.pinned(draft, need, &requirement, &avoided);
-        let pinned = pinned.or_else(|| self.pinned(draft, need, &requirement, &BTreeSet::new()));
-        pinned.ok_or_else(|| self.full(draft, need, &requirement))
+        let classes: Vec<Option<ProviderClass>> = match &self.burst {
+            None => vec![None],
+            Some(burst) => burst
+                .open(burst::waited(draft, shard))
+                .iter()
+                .copied()
+                .map(Some)
+                .collect(),
+        };
+        for avoided in [avoided(draft, need), BTreeSet::new()] {
+            for class in &classes {
+                if let Some(found) = self.pinned(draft, need, &requirement, *class, &avoided) {
+                    return Ok(found);
+                }
+            }
+        }
+        Err(self.full(draft, need, &requirement, &classes))
     }
 
     /// The best offers that fit and have GPUs left, if there are any.
@@ -354,15 +397,23 @@ impl<'a> Round<'a> {
         draft: &Draft<'_>,
         need: &Need,
         requirement: &Requirement,
+        class: Option<ProviderClass>,
         avoided: &BTreeSet<String>,
     ) -> Option<(RankedBy, Vec<usize>)> {
-        let mut requirement = requirement.clone();
+        let mut requirement = within(self.terms, requirement, class);
         requirement.excluded_providers.extend(avoided.iter().cloned());
-        let by = (avoided.is_empty(), requirement.excluded_providers.clone(), need.kind);
-        let ranked = self.ranked.entry(by.clone()).or_insert_with(|| {
-            let offers = &draft.observed.offers;
-            Ranked::new(rank(&requirement, &self.terms.job.weights, offers), draft)
-        });
+        let weights = self.weights(draft, need);
+        let by = RankedBy {
+            everyone: avoided.is_empty(),
+            excluded: requirement.excluded_providers.clone(),
+            kind: need.kind,
+            class,
+            explores: weights.explore(),
+        };
+        let ranked = self
+            .ranked
+            .entry(by.clone())
+            .or_insert_with(|| Ranked::new(rank(&requirement, &weights, &draft.observed.offers), draft));
         if avoided.is_empty() && self.explanation.is_none() && !ranked.ranking.candidates.is_empty() {
             self.explanation = Some(PlacementExplanation::of(&ranked.ranking, None));
         }
@@ -370,32 +421,72 @@ impl<'a> Round<'a> {
         (!pins.is_empty()).then_some((by, pins))
     }
 
-    /// Nobody has room: either somebody will have, or nobody fits.
-    fn full(&mut self, draft: &Draft<'_>, need: &Need, requirement: &Requirement) -> Obstacle {
-        let by = (true, requirement.excluded_providers.clone(), need.kind);
-        let weights = &self.terms.job.weights;
-        let of_idle = || {
+    fn weights(&self, draft: &Draft<'_>, need: &Need) -> Weights {
+        let number = draft.status.shards[need.position].attempts.len();
+        let number = u16::try_from(number).unwrap_or(u16::MAX);
+        weights_of(draft, self.terms, need.shard, need.kind, number)
+    }
+
+    /// Nobody has room in the open classes: either somebody will have, or nobody fits.
+    fn full(
+        &mut self,
+        draft: &mut Draft<'_>,
+        need: &Need,
+        requirement: &Requirement,
+        classes: &[Option<ProviderClass>],
+    ) -> Obstacle {
+        let fits = |class: &Option<ProviderClass>| {
+            let ranking = self.of_idle(draft, need, requirement, *class);
+            ranking.candidates.len()
+        };
+        let fitting: usize = classes.iter().map(fits).sum();
+        let opens = self.burst.as_ref().and_then(|burst| {
+            let shard = draft.status.shards[need.position].clone();
+            burst::await_next(draft, burst, &shard)
+        });
+        if fitting > 0 {
+            return Obstacle::Busy { fitting, opens };
+        }
+        let last = classes.last().copied().flatten();
+        let ranking = self.of_idle(draft, need, requirement, last);
+        let mut explanation = remedy(draft, requirement, ranking);
+        explanation.message.extend(opens.map(|opens| format!("; {opens}")));
+        Obstacle::NoOfferFits(explanation)
+    }
+
+    /// Offers of a class that would fit if they were idle; everyone was ranked before.
+    fn of_idle(
+        &mut self,
+        draft: &Draft<'_>,
+        need: &Need,
+        requirement: &Requirement,
+        class: Option<ProviderClass>,
+    ) -> &Ranking {
+        let weights = self.weights(draft, need);
+        let requirement = within(self.terms, requirement, class);
+        let by = RankedBy {
+            everyone: true,
+            excluded: requirement.excluded_providers.clone(),
+            kind: need.kind,
+            class,
+            explores: weights.explore(),
+        };
+        let ranked = self
+            .ranked
+            .entry(by)
+            .or_insert_with(|| Ranked::new(rank(&requirement, &weights, &draft.observed.offers), draft));
+        ranked.idle.get_or_insert_with(|| {
             let idle: Vec<Offer> = draft.observed.offers.iter().map(idle).collect();
-            rank(requirement, weights, &idle)
-        };
-        let ranking = match self.ranked.get_mut(&by) {
-            Some(ranked) => ranked.idle.get_or_insert_with(of_idle),
-            None => &of_idle(),
-        };
-        if ranking.candidates.is_empty() {
-            return Obstacle::NoOfferFits(remedy(draft, self.terms, requirement, ranking));
-        }
-        Obstacle::Busy {
-            fitting: ranking.candidates.len(),
-        }
+            rank(&requirement, &weights, &idle)
+        })
     }
 
     /// Stores why the attempts of this round are pinned where they are, and says what stands in the way of others.
     fn finish(self, draft: &mut Draft<'_>, obstacle: Option<Obstacle>) {
         let time = draft.time();
-        for ((_, _, kind), ranked) in self.ranked {
+        for (by, ranked) in self.ranked {
             if !ranked.pinned.is_empty() {
-                let record = CandidatesRecord::new(&ranked.ranking, kind, time.clone(), ranked.pinned);
+                let record = CandidatesRecord::new(&ranked.ranking, by.kind, time.clone(), ranked.pinned);
                 draft.act(Action::StoreCandidates(Box::new(record)));
             }
         }
@@ -437,15 +528,24 @@ impl Ranked {
         let open = left.filter(|(_, position)| has_room(position));
         open.map(|(place, _)| place).take(CANDIDATES).collect()
     }
+}
 
-    fn dearest(&self, pins: &[usize]) -> UnitPrice {
-        let prices = pins.iter().filter_map(|pin| self.ranking.candidates.get(*pin));
-        prices.map(|candidate| candidate.price).max().unwrap_or_default()
+fn within(terms: &Terms, requirement: &Requirement, class: Option<ProviderClass>) -> Requirement {
+    match class {
+        Some(class) => terms.job.narrowed_to(requirement.clone(), class),
+        None => requirement.clone(),
     }
 }
 
 /// Writes the attempt down; its pod comes after the status.
-fn expect(draft: &mut Draft<'_>, need: &Need, ranked: &mut Ranked, pins: &[usize], bound: MicroUsd) -> Action {
+fn expect(
+    draft: &mut Draft<'_>,
+    need: &Need,
+    ranked: &mut Ranked,
+    pins: &[usize],
+    class: Option<ProviderClass>,
+    bound: MicroUsd,
+) -> Action {
     let shard = &draft.status.shards[need.position];
     let number = u16::try_from(shard.attempts.len()).unwrap_or(u16::MAX);
     let candidates = pins.iter().filter_map(|pin| ranked.ranking.candidates.get(*pin));
@@ -454,6 +554,7 @@ fn expect(draft: &mut Draft<'_>, need: &Need, ranked: &mut Ranked, pins: &[usize
     let attempt = AttemptStatus {
         number,
         kind: need.kind,
+        class: class.map(Into::into),
         candidates,
         candidates_record: ranked.pinned.first().map(PinnedAttempt::record_name),
         upper_bound_micro: bound.0,
@@ -467,21 +568,11 @@ fn expect(draft: &mut Draft<'_>, need: &Need, ranked: &mut Ranked, pins: &[usize
     }
 }
 
-/// Why nothing fits, and what would help: time, while own capacity is waited for, or else a change of the job.
-fn remedy(draft: &Draft<'_>, terms: &Terms, requirement: &Requirement, ranking: &Ranking) -> PlacementExplanation {
-    let whole = Requirement {
-        classes: terms.job.requirement.classes.clone(),
-        ..requirement.clone()
-    };
-    let offers = &draft.observed.offers;
-    let later = offers.iter().filter(|offer| Capacity::Idle.fits(&whole, offer)).count();
-    let change = smallest_change(&whole, offers, Capacity::Idle);
-    let mut explanation = PlacementExplanation::of(ranking, change.as_ref());
-    let opens = terms.job.burst_after.and_then(|after| after_creation(draft, after));
-    if let Some(opens) = opens.filter(|_| later > 0) {
-        explanation.message += &format!("; {later} of other classes fit from {opens} on (spec.placement.burst.after)");
-    }
-    explanation
+/// Why nothing fits in the open classes, and the change of the job that would help; none while a class that opens later
+/// has what is needed.
+fn remedy(draft: &Draft<'_>, requirement: &Requirement, ranking: &Ranking) -> PlacementExplanation {
+    let change = smallest_change(requirement, &draft.observed.offers, Capacity::Idle);
+    PlacementExplanation::of(ranking, change.as_ref())
 }
 
 /// Providers that failed this shard before: others are tried first, but a provider alone may try again.
@@ -492,47 +583,4 @@ fn avoided(draft: &Draft<'_>, need: &Need) -> BTreeSet<String> {
         .filter(|attempt| has_failed(attempt))
         .filter_map(|attempt| attempt.provider.clone())
         .collect()
-}
-
-/// The sentence why a further reservation does not fit the budgets. A Work attempt must leave room for its check.
-fn over_budget(draft: &Draft<'_>, terms: &Terms, need: &Need, bound: MicroUsd) -> Option<String> {
-    let outstanding = draft.status.shards.iter().filter(|shard| lacks_check(shard)).count();
-    let more = if need.kind == AttemptKind::Work {
-        outstanding + 1
-    } else {
-        outstanding.saturating_sub(1)
-    };
-    let checks = u64::try_from(more).unwrap_or(u64::MAX).saturating_mul(bound.0);
-    let next = if need.kind == AttemptKind::Work {
-        bound.saturating_add(MicroUsd(checks))
-    } else {
-        bound
-    };
-    let committed = spent(&draft.status).saturating_add(reserved(&draft.status));
-    if committed.saturating_add(next) > terms.job.budget {
-        return Some(format!(
-            "spec.price.budget {} does not cover {committed} reserved or spent and {next} for the next attempt and open checks",
-            terms.job.budget
-        ));
-    }
-    let today = jiff::tz::TimeZone::UTC.to_datetime(draft.now).date();
-    let others = draft
-        .observed
-        .spent_today
-        .get(&terms.spend_policy)
-        .copied()
-        .unwrap_or_default();
-    let day = others.saturating_add(spent_on(&draft.status, today));
-    (day.saturating_add(next) > terms.per_day).then(|| {
-        format!(
-            "SpendPolicy {} allows {} per day; {day} is reserved or spent today, the next attempt needs {next}",
-            terms.spend_policy, terms.per_day
-        )
-    })
-}
-
-/// A run of kind Work lives or waits for its verdict, and no check of it was begun.
-fn lacks_check(shard: &ShardStatus) -> bool {
-    let open = |kind| has_live(shard, kind) || run_of(shard, kind).is_some();
-    open(AttemptKind::Work) && !open(AttemptKind::Check)
 }

@@ -1,3 +1,5 @@
+mod budget;
+mod burst;
 mod candidates;
 mod explanation;
 mod properties;

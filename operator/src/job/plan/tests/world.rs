@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use spillway_core::knowledge::Knowledge;
-use spillway_core::market::{Offer, ProviderClass};
+use spillway_core::market::{Isolation, Offer, ProviderClass};
 use spillway_core::memory::Bytes;
 use spillway_core::money::UnitPrice;
 use spillway_core::shard::{PublishedReport, ShardEntry, ShardManifest, digest};
 use spillway_crds::{
-    AssignmentState, AttemptState, AttemptStatus, InferenceJob, Receipt, SpendPolicy, Time, Usage,
+    AssignmentState, AttemptState, AttemptStatus, DataClass, InferenceJob, Receipt, SpendPolicy, Time, Usage,
     WorkAssignmentStatus, names,
 };
 
@@ -62,12 +62,16 @@ pub(in crate::job) fn offer(provider: &str, gpus: u32, price: u64) -> Offer {
         class: ProviderClass::Decentralized,
         region: "eu".to_owned(),
         jurisdiction: None,
+        isolation: Isolation::Standard,
+        qualified: Knowledge::Unknown,
+        stake_headroom: Knowledge::Unknown,
         product: "NVIDIA-L4".to_owned(),
         gpu_memory: Bytes::mebibytes(24_000),
         compute_capability: Knowledge::Unknown,
         gpus_total: gpus,
         gpus_free: gpus,
         price: UnitPrice(price),
+        start_time: None,
         revision: 1,
         latency: Knowledge::Unknown,
         reputation: Knowledge::Unknown,
@@ -93,6 +97,7 @@ impl World {
             policies: vec![parse::<SpendPolicy>(&format!(
                 "apiVersion: spillway.dev/v1alpha1\nkind: SpendPolicy{POLICY}"
             ))],
+            default_data_class: DataClass::Public,
             spent_today: BTreeMap::new(),
             providers: offers.iter().map(provider).collect(),
             offers: Arc::new(offers.into()),
