@@ -55,6 +55,9 @@ refuses spillway-provider /price --set-string price=cheap
 refuses spillway-provider "'prise' not allowed" --set-string prise=1.20
 refuses spillway-provider claimer.payout --set-string claimer.payout=
 refuses spillway-provider /claimer/coinPrice --set-string claimer.coinPrice=cheap
+refuses spillway-provider /probe/address --set-string probe.address=8090
+refuses spillway /probeTargets/0/location --set 'probeTargets[0].location=hub,probeTargets[0].address=probe.example.org:443'
+refuses spillway /probeTargets/0/address --set 'probeTargets[0].location=paris,probeTargets[0].address=probe.example.org'
 refuses spillway store.url --set store.url=
 refuses spillway /store/url --set store.url=https://bucket
 refuses spillway chain.id --set chain.id=0

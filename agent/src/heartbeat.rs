@@ -1,8 +1,6 @@
 //! The sign of life: every 5 s the Lease `heartbeat` on the hub, and how long its round trip takes.
 //!
-//! In: the hub link. Out: the Lease's `renewTime`, and the [`Latency`] of the last 64 round trips.
-
-mod window;
+//! In: the hub link. Out: the Lease's `renewTime`, and what the last 64 round trips say.
 
 use std::time::{Duration, Instant};
 
@@ -10,6 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
+use spillway_core::latency::{Measured, Window};
 use spillway_crds::names::HEARTBEAT_LEASE;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
@@ -18,8 +17,6 @@ use tokio_util::sync::CancellationToken;
 use crate::hub::{Hub, HubLink};
 use crate::metrics::Metrics;
 use crate::request::{RequestError, within};
-
-pub use window::{Latency, Window};
 
 const PERIOD: Duration = Duration::from_secs(5);
 /// What readers of the Lease may take for a lost agent.
@@ -31,7 +28,7 @@ pub struct Heart {
     pub holder: String,
     pub metrics: Metrics,
     /// Where the latency is published.
-    pub latency: watch::Sender<Option<Latency>>,
+    pub latency: watch::Sender<Option<Measured>>,
 }
 
 impl Heart {
@@ -53,7 +50,7 @@ impl Heart {
                 Ok(round_trip) => {
                     self.metrics.heartbeat_seconds.observe(round_trip.as_secs_f64());
                     window.push(round_trip);
-                    self.latency.send_replace(window.latency());
+                    self.latency.send_replace(window.measured());
                 }
                 Err(error) => self.failed(&error),
             }

@@ -1,11 +1,12 @@
-//! What this cluster offers: its GPU hosts, our price, our public keys, the measured latency.
+//! What this cluster offers: its GPU hosts, our price, our public keys, the measured round trips.
 //!
-//! In: Nodes of our own cluster, [`Latency`] from the heartbeat. Out: the ProviderInventory `inventory` on the hub,
-//! written only when it differs, and the host claims for the work task.
+//! In: Nodes of our own cluster, round trips from heartbeat and probes. Out: the ProviderInventory `inventory` on the hub,
+//! written only when it differs, the host claims for the work task, and the addresses that the prober measures.
 
 mod hosts;
 mod latency;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -13,13 +14,14 @@ use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use kube::api::{ListParams, PostParams};
 use spillway_core::knowledge::Knowledge;
+use spillway_core::latency::{HUB, Measured};
 use spillway_core::money::UnitPrice;
 use spillway_crds::names::INVENTORY_NAME;
-use spillway_crds::{HostClaim, LatencyClaim, ProviderInventorySpec};
+use spillway_crds::{HostClaim, LatencyClaim, ProbeTarget, ProviderInventorySpec};
+use spillway_probe::Distances;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::heartbeat::Latency;
 use crate::hub::{Hub, HubLink};
 use crate::keys::Keys;
 use crate::metrics::Metrics;
@@ -38,7 +40,14 @@ pub struct Inventory {
     pub hub: HubLink,
     pub keys: Keys,
     pub price: UnitPrice,
-    pub latency: watch::Receiver<Option<Latency>>,
+    /// Round trips to the hub.
+    pub latency: watch::Receiver<Option<Measured>>,
+    /// Round trips to probe targets.
+    pub distances: watch::Receiver<Distances>,
+    /// Where the addresses of the hub's probe targets are published.
+    pub addresses: watch::Sender<BTreeSet<String>>,
+    /// Where others may measure their distance to us.
+    pub probe_address: Option<String>,
     /// Where the claims are published.
     pub hosts: watch::Sender<Hosts>,
     pub metrics: Metrics,
@@ -88,9 +97,11 @@ impl Inventory {
     async fn publish(&self, hub: &Hub, hosts: Vec<HostClaim>) -> Result<(), RequestError> {
         let inventories = hub.inventories();
         let mut inventory = within(inventories.get(INVENTORY_NAME)).await?;
-        let measured = *self.latency.borrow();
-        let latency = latency::claim(inventory.spec.latency.as_ref(), measured, Timestamp::now());
-        let next = self.spec(hosts, latency);
+        let targets = inventory.status.clone().unwrap_or_default().probe_targets;
+        self.ask_for(&targets);
+        let figures = self.figures(&targets);
+        let latencies = latency::claims(&inventory.spec.latencies, &figures, Timestamp::now());
+        let next = self.spec(hosts, latencies);
         if inventory.spec == next {
             return Ok(());
         }
@@ -100,7 +111,34 @@ impl Inventory {
         Ok(())
     }
 
-    fn spec(&self, hosts: Vec<HostClaim>, latency: Option<LatencyClaim>) -> ProviderInventorySpec {
+    fn ask_for(&self, targets: &[ProbeTarget]) {
+        let wanted = targets.iter().map(|target| target.address.clone()).collect();
+        self.addresses.send_if_modified(|known| {
+            let changed = *known != wanted;
+            *known = wanted;
+            changed
+        });
+    }
+
+    /// All figures that there are now.
+    fn figures(&self, targets: &[ProbeTarget]) -> Vec<latency::Figure> {
+        let hub = self.latency.borrow().map(|measured| latency::Figure {
+            to: HUB.to_owned(),
+            target: None,
+            measured,
+        });
+        let distances = self.distances.borrow();
+        let others = targets.iter().filter_map(|target| {
+            Some(latency::Figure {
+                to: target.location.clone(),
+                target: Some(target.address.clone()),
+                measured: *distances.get(&target.address)?,
+            })
+        });
+        hub.into_iter().chain(others).collect()
+    }
+
+    fn spec(&self, hosts: Vec<HostClaim>, latencies: Vec<LatencyClaim>) -> ProviderInventorySpec {
         ProviderInventorySpec {
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             receipt_signer: Some(self.keys.receipt_signer().to_checksum(None)),
@@ -108,7 +146,8 @@ impl Inventory {
             price_per_gpu_hour: Some(self.price.to_string()),
             hosts,
             elastic: Vec::new(),
-            latency,
+            latencies,
+            probe_address: self.probe_address.clone(),
         }
     }
 }

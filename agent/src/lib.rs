@@ -8,6 +8,7 @@ pub mod inventory;
 pub mod keys;
 pub mod label_node;
 pub mod metrics;
+pub mod pong;
 pub mod request;
 pub mod settings;
 pub mod work;

@@ -2,7 +2,10 @@
 //!
 //! In: Nodes and pods here; assignments on the hub. Out: inventory, heartbeat and assignment status on the hub;
 //! work pods here; signed receipts. `credential` and `keys` say who we are, `inventory` what we have, `heartbeat`
-//! that we live, `work` what we do. May depend on `core`, `crds` and `process`.
+//! that we live, `pong` how far we are, `work` what we do. May depend on `core`, `crds` and `process`.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
@@ -10,7 +13,9 @@ use k8s_openapi::api::core::v1::{Node, Secret};
 use kube::{Api, Client};
 use prometheus::Registry;
 use spillway_core::knowledge::Knowledge;
+use spillway_probe::{Distances, Prober, Reach, echo};
 use spillway_process::{Health, Tasks, init_telemetry, install_crypto_provider, serve};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use spillway_agent::bundle::Bundle;
@@ -21,8 +26,12 @@ use spillway_agent::inventory::Inventory;
 use spillway_agent::keys::Keys;
 use spillway_agent::label_node;
 use spillway_agent::metrics::Metrics;
+use spillway_agent::pong::Ponger;
 use spillway_agent::settings::{PullPolicy, Settings};
 use spillway_agent::work::{PodSettings, Policy, Worker};
+
+/// Between two round trips to one probe target; 64 of them, a window, are 16 min.
+const PROBE_PERIOD: Duration = Duration::from_secs(15);
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -55,6 +64,8 @@ fn start(
     let (source, link) = hub::link();
     let (latency_in, latency) = watch::channel(None);
     let (hosts_in, hosts) = watch::channel(Knowledge::Unknown);
+    let (addresses_in, addresses) = watch::channel(BTreeSet::new());
+    let (distances_in, distances) = watch::channel(Distances::new());
 
     let policy = Policy {
         terms: bundle.terms.clone(),
@@ -85,7 +96,24 @@ fn start(
         keys,
         price: settings.price,
         latency,
+        distances,
+        addresses: addresses_in,
+        probe_address: settings.probe_address,
         hosts: hosts_in,
+        metrics: metrics.clone(),
+    };
+    let prober = Prober {
+        addresses,
+        distances: distances_in,
+        reach: if settings.probe_private_networks {
+            Reach::Anywhere
+        } else {
+            Reach::Public
+        },
+        period: PROBE_PERIOD,
+    };
+    let ponger = Ponger {
+        hub: link.clone(),
         metrics: metrics.clone(),
     };
     let worker = Worker {
@@ -108,6 +136,16 @@ fn start(
     tasks.spawn("credential", keeper.run(token.clone()));
     tasks.spawn("heartbeat", heart.run(token.clone()));
     tasks.spawn("inventory", inventory.run(token.clone()));
+    tasks.spawn("probe", prober.run(token.clone()));
+    tasks.spawn("pong", ponger.run(token.clone()));
+    if let Some(address) = settings.probe_listen {
+        let token = token.clone();
+        tasks.spawn("echo", async move {
+            let bound = TcpListener::bind(address).await;
+            let listener = bound.with_context(|| format!("--probe-listen {address}"))?;
+            echo(listener, token).await
+        });
+    }
     tasks.spawn("work", worker.run(token));
     Ok(tasks)
 }

@@ -35,6 +35,15 @@ pub struct Settings {
     /// Requests to the engine at the same time, per work pod.
     #[arg(long, env = "ENGINE_CONCURRENCY", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub engine_concurrency: u32,
+    /// Probe targets in private networks are measured too; by default only public addresses are.
+    #[arg(long, env = "PROBE_PRIVATE_NETWORKS")]
+    pub probe_private_networks: bool,
+    /// Where others may open a connection to measure their distance to this cluster; without it nothing listens.
+    #[arg(long, env = "PROBE_LISTEN", requires = "probe_address")]
+    pub probe_listen: Option<SocketAddr>,
+    /// `host:port` under which `--probe-listen` is reached from outside.
+    #[arg(long, env = "PROBE_ADDRESS", requires = "probe_listen")]
+    pub probe_address: Option<String>,
     /// Address of /healthz, /readyz and /metrics.
     #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use alloy_primitives::B256;
@@ -15,7 +16,7 @@ use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Secret, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use kube::{Client, Resource};
+use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -26,14 +27,18 @@ use spillway_agent::hub;
 use spillway_agent::inventory::Inventory;
 use spillway_agent::keys::Keys;
 use spillway_agent::metrics::Metrics;
+use spillway_agent::pong::Ponger;
 use spillway_agent::work::{PodSettings, Policy, Worker};
 use spillway_core::knowledge::Knowledge;
 use spillway_core::money::UnitPrice;
 use spillway_core::order::domain;
 use spillway_core::sealing::{Context, seal};
 use spillway_core::shard::WorkReport;
-use spillway_crds::{ASSIGNMENT_FINALIZER, AssignmentState, ProviderInventory, WorkAssignment, WorkAssignmentSpec};
+use spillway_crds::{
+    ASSIGNMENT_FINALIZER, AssignmentState, ProviderInventory, WorkAssignment, WorkAssignmentSpec, names,
+};
 use spillway_e2e_control_plane::{ControlPlane, eventually};
+use spillway_probe::{Distances, Prober, Reach};
 use spillway_process::Health;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -72,7 +77,7 @@ async fn grant(admin: &Client, account: (&str, &str), namespace: &str, name: &st
 }
 
 /// What the operator makes for a provider that is about to join.
-async fn prepare_hub(admin: &Client) -> anyhow::Result<()> {
+async fn prepare_hub(admin: &Client, next_door: &str) -> anyhow::Result<()> {
     create(
         &Api::<Namespace>::all(admin.clone()),
         json!({"metadata": {"name": HUB}}),
@@ -98,6 +103,7 @@ async fn prepare_hub(admin: &Client) -> anyhow::Result<()> {
         {"apiGroups": ["spillway.dev"], "resources": ["workassignments/status"], "verbs": ["update"]},
         {"apiGroups": ["spillway.dev"], "resources": ["providerinventories"], "resourceNames": ["inventory"], "verbs": ["get", "update"]},
         {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": ["heartbeat"], "verbs": ["patch"]},
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": ["ping"], "verbs": ["get", "list", "watch", "patch"]},
     ]);
     grant(admin, (HUB, "agent"), HUB, "agent", rules).await?;
     let inventories: Api<ProviderInventory> = Api::namespaced(admin.clone(), HUB);
@@ -107,11 +113,35 @@ async fn prepare_hub(admin: &Client) -> anyhow::Result<()> {
         "metadata": {"name": "inventory"}, "spec": {}}),
     )
     .await?;
-    create(
-        &Api::<Lease>::namespaced(admin.clone(), HUB),
-        json!({"metadata": {"name": "heartbeat"}, "spec": {}}),
-    )
-    .await?;
+    for name in ["heartbeat", "ping"] {
+        create(
+            &Api::<Lease>::namespaced(admin.clone(), HUB),
+            json!({"metadata": {"name": name}, "spec": {}}),
+        )
+        .await?;
+    }
+    // Whatever accepts connections can be measured: here the API server itself.
+    let asked = json!({"status": {"probeTargets": [{"location": "next-door", "address": next_door}]}});
+    inventories
+        .patch_status("inventory", &PatchParams::default(), &Patch::Merge(asked))
+        .await?;
+    Ok(())
+}
+
+/// The hub's measurement of its distance: a nonce that comes back.
+async fn pings_are_answered(admin: &Client) -> anyhow::Result<()> {
+    let leases: Api<Lease> = Api::namespaced(admin.clone(), HUB);
+    for nonce in ["4f2d", "9c01"] {
+        let ping = json!({"metadata": {"annotations": {names::PING_ANNOTATION: nonce}}});
+        leases
+            .patch(names::PING_LEASE, &PatchParams::default(), &Patch::Merge(ping))
+            .await?;
+        eventually("a pong", LIMIT, || async {
+            let lease = leases.get(names::PING_LEASE).await.ok()?;
+            (lease.annotations().get(names::PONG_ANNOTATION)? == nonce).then_some(())
+        })
+        .await?;
+    }
     Ok(())
 }
 
@@ -193,6 +223,8 @@ async fn start_agent(plane: &ControlPlane, bundle: Bundle) -> anyhow::Result<Joi
     let (source, link) = hub::link();
     let (latency_in, latency) = watch::channel(None);
     let (hosts_in, hosts) = watch::channel(Knowledge::Unknown);
+    let (addresses_in, addresses) = watch::channel(BTreeSet::new());
+    let (distances_in, distances) = watch::channel(Distances::new());
     let price = UnitPrice(900_000);
     let pods = PodSettings {
         namespace: WORK.to_owned(),
@@ -234,10 +266,25 @@ async fn start_agent(plane: &ControlPlane, bundle: Bundle) -> anyhow::Result<Joi
         keys,
         price,
         latency,
+        distances,
+        addresses: addresses_in,
+        probe_address: None,
         hosts: hosts_in,
         metrics: metrics.clone(),
     };
     tasks.spawn(inventory.run(token.clone()));
+    let prober = Prober {
+        addresses,
+        distances: distances_in,
+        reach: Reach::Anywhere,
+        period: Duration::from_millis(200),
+    };
+    tasks.spawn(prober.run(token.clone()));
+    let ponger = Ponger {
+        hub: link.clone(),
+        metrics: metrics.clone(),
+    };
+    tasks.spawn(ponger.run(token.clone()));
     let health = Health::default();
     tasks.spawn(
         Worker {
@@ -349,7 +396,7 @@ fn report() -> String {
 async fn joins_works_and_survives_a_restart_without_its_join_token() -> anyhow::Result<()> {
     let plane = ControlPlane::start().await?;
     let admin = plane.client().await?;
-    prepare_hub(&admin).await?;
+    prepare_hub(&admin, plane.url().trim_start_matches("https://")).await?;
     prepare_provider(&admin).await?;
     let agent = start_agent(
         &plane,
@@ -413,6 +460,7 @@ async fn joins_works_and_survives_a_restart_without_its_join_token() -> anyhow::
     state(&assignments, &name, AssignmentState::Gone).await?;
     nothing_left(&admin).await?;
 
+    pings_are_answered(&admin).await?;
     heartbeat_and_quiet(&admin).await
 }
 
@@ -442,9 +490,11 @@ async fn heartbeat_and_quiet(admin: &Client) -> anyhow::Result<()> {
     let leases: Api<Lease> = Api::namespaced(admin.clone(), HUB);
     let renewed = |lease: Lease| lease.spec.and_then(|spec| spec.renew_time).map(|time| time.0);
     let inventories: Api<ProviderInventory> = Api::namespaced(admin.clone(), HUB);
-    // The first latency claim follows three heartbeats; after it the inventory is still.
-    eventually("a latency claim", LIMIT, || async {
-        inventories.get("inventory").await.ok()?.spec.latency.map(drop)
+    // The first claim of the hub's distance follows three heartbeats; after it the inventory is still.
+    eventually("claims of both distances", LIMIT, || async {
+        let latencies = inventories.get("inventory").await.ok()?.spec.latencies;
+        let to: Vec<&str> = latencies.iter().map(|claim| claim.to.as_str()).collect();
+        (to == ["hub", "next-door"]).then_some(())
     })
     .await?;
     let before = inventories.get("inventory").await?.metadata.resource_version;

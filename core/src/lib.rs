@@ -8,6 +8,7 @@ pub mod duration;
 pub mod earnings;
 pub mod invoice;
 pub mod knowledge;
+pub mod latency;
 pub mod market;
 pub mod memory;
 pub mod merkle;

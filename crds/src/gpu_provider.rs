@@ -55,6 +55,8 @@ pub mod provider_condition {
     pub const JOINED: &str = "Joined";
     /// Heartbeats are fresh and at least one GPU is offered.
     pub const READY: &str = "Ready";
+    /// Every claimed round trip was checked from the other end.
+    pub const LATENCY_KNOWN: &str = "LatencyKnown";
 }
 
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
@@ -87,9 +89,10 @@ pub struct GpuProviderStatus {
     pub offer_revision: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<HostFact>,
-    /// Median agent-to-hub heartbeat round trip; absent while unknown.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub latency: Option<LatencyFact>,
+    /// Checked round trips to named locations; a location that is missing is unknown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["to"]))]
+    pub latencies: Vec<LatencyFact>,
     #[serde(default)]
     pub reputation: ReputationFact,
     /// Stake that covers no running attempt yet, in micro-USD; an attempt whose upper bound is above it goes elsewhere.
@@ -130,8 +133,15 @@ pub struct HostFact {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct LatencyFact {
+    /// `hub`, or the location of a probe target.
+    pub to: String,
+    /// The probe target, `host:port`; absent for the hub.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
     pub median_micros: u64,
     pub p95_micros: u64,
+    /// Mean difference between one round trip and the next.
+    pub jitter_micros: u64,
     pub samples: u32,
     pub measured_at: Time,
 }

@@ -266,8 +266,11 @@ pub enum ProviderClass {
 
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 pub struct LatencyBound {
-    /// `hub` is the only location that is measured.
-    #[schemars(length(min = 1, max = 63))]
+    /// `hub`, or another location that providers measure: a region, or a probe target of the hub's admin.
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")
+    )]
     pub to: String,
     #[schemars(length(max = 32), regex(pattern = r"^([0-9]+(h|ms|m|s))+$"))]
     pub p95: String,

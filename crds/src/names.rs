@@ -27,6 +27,10 @@ pub const GPU_RESOURCE: &str = "nvidia.com/gpu";
 /// Objects that the operator makes in a provider's namespace.
 pub const INVENTORY_NAME: &str = "inventory";
 pub const HEARTBEAT_LEASE: &str = "heartbeat";
+/// The hub's measurement of its distance to the agent: a nonce in one annotation, written back in the other.
+pub const PING_LEASE: &str = "ping";
+pub const PING_ANNOTATION: &str = "spillway.dev/ping";
+pub const PONG_ANNOTATION: &str = "spillway.dev/pong";
 pub const JOIN_SERVICE_ACCOUNT: &str = "join";
 pub const AGENT_SERVICE_ACCOUNT: &str = "agent";
 /// Secrets that tokens are bound to: deleting one ends its tokens.

@@ -15,6 +15,7 @@ use crate::Time;
     plural = "providerinventories",
     category = "spillway",
     namespaced,
+    status = "ProviderInventoryStatus",
     derive = "Default",
     printcolumn = r#"{"name":"Price","type":"string","jsonPath":".spec.pricePerGpuHour"}"#,
     printcolumn = r#"{"name":"Agent","type":"string","jsonPath":".spec.agentVersion"}"#
@@ -43,8 +44,37 @@ pub struct ProviderInventorySpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub elastic: Vec<ElasticClaim>,
+    /// Measured round trips.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 65))]
+    pub latencies: Vec<LatencyClaim>,
+    /// Where others may open a connection to measure their distance to this cluster, `host:port`; absent unless the
+    /// owner opened one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub latency: Option<LatencyClaim>,
+    #[schemars(
+        length(max = 253),
+        regex(pattern = r"^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$")
+    )]
+    pub probe_address: Option<String>,
+}
+
+/// What the operator asks of the agent.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ProviderInventoryStatus {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub probe_targets: Vec<ProbeTarget>,
+}
+
+/// A place to which round trips are measured by opening TCP connections.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ProbeTarget {
+    #[schemars(length(min = 1, max = 63))]
+    pub location: String,
+    /// `host:port`.
+    #[schemars(length(max = 253))]
+    pub address: String,
 }
 
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
@@ -101,8 +131,17 @@ impl ElasticClaim {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct LatencyClaim {
+    /// `hub`, or the location of a probe target.
+    #[schemars(length(min = 1, max = 63))]
+    pub to: String,
+    /// The probe target, `host:port`; absent for the hub.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub target: Option<String>,
     pub median_micros: u64,
     pub p95_micros: u64,
+    /// Mean difference between one round trip and the next.
+    pub jitter_micros: u64,
     pub samples: u32,
     pub measured_at: Time,
 }

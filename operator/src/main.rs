@@ -10,9 +10,11 @@ use prometheus::Registry;
 use spillway_operator::accrual::{self, Accrual, BatchLimits, SealedAttempts};
 use spillway_operator::dispatch::{ChainPlace, forged};
 use spillway_operator::leadership::Leadership;
+use spillway_operator::provider::Probing;
 use spillway_operator::settings::Settings;
 use spillway_operator::store::HubStore;
 use spillway_operator::{job, provider, verification};
+use spillway_probe::Reach;
 use spillway_process::{Health, Tasks};
 
 const LEASE: &str = "spillway-operator";
@@ -62,6 +64,14 @@ async fn lead(
         sealed.clone(),
     )
     .keeping_leaves_for(SignedDuration::try_from(settings.leaves_retention).context("LEAVES_RETENTION is too long")?);
+    let probing = Probing {
+        named: settings.probe_targets,
+        reach: if settings.probe_private_networks {
+            Reach::Anywhere
+        } else {
+            Reach::Public
+        },
+    };
     let job_settings = job::Settings {
         namespace: settings.namespace,
         runner_image: settings.runner_image,
@@ -71,7 +81,7 @@ async fn lead(
     };
     tokio::try_join!(
         leadership.keep(cancelled.clone()),
-        provider::run(client.clone(), cancelled.clone()),
+        provider::run(client.clone(), probing, cancelled.clone()),
         job::run(client.clone(), job_settings, store.clone(), cancelled.clone()),
         forged::run(client.clone(), cancelled.clone()),
         verification::keep_reputation(client, store, cancelled.clone()),

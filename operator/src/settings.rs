@@ -8,6 +8,8 @@ use clap::{Parser, ValueEnum};
 use spillway_core::money::MicroUsd;
 use spillway_crds::{DataClass, names};
 
+use crate::provider::NamedTarget;
+
 #[derive(Clone, Debug, Parser)]
 #[command(version, about = "Spillway's hub controllers")]
 pub struct Settings {
@@ -46,6 +48,12 @@ pub struct Settings {
     /// Leaves documents are deleted this long after their Settlement is final. Longer than anybody may dispute it.
     #[arg(long, env = "LEAVES_RETENTION", default_value = "2160h", value_parser = spillway_core::duration::parse)]
     pub leaves_retention: Duration,
+    /// Places that providers measure their distance to, as LOCATION=HOST:PORT, such as eu=probe.example.org:443.
+    #[arg(long = "probe-target", env = "PROBE_TARGETS", value_delimiter = ',')]
+    pub probe_targets: Vec<NamedTarget>,
+    /// Probe addresses in private networks are measured too; by default only public addresses are.
+    #[arg(long, env = "PROBE_PRIVATE_NETWORKS")]
+    pub probe_private_networks: bool,
 }
 
 /// [`DataClass`], as InferenceJobs write it.

@@ -236,7 +236,7 @@ fn stake(requirement: &Requirement, offer: &Offer) -> Option<Exclusion> {
 
 fn latency(requirement: &Requirement, offer: &Offer) -> Option<Exclusion> {
     let bound_micros = requirement.max_latency_p95?;
-    match offer.latency {
+    match offer.latencies.to(&requirement.latency_to) {
         Knowledge::Unknown => Some(Exclusion::LatencyUnknown),
         Knowledge::Known(actual) => (actual.p95 > bound_micros).then_some(Exclusion::Latency { bound_micros }),
     }

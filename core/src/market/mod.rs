@@ -18,11 +18,12 @@ mod smallest_change;
 #[cfg(test)]
 mod tests;
 
+pub use crate::latency::LatencyMicros;
 pub use class::{DataClass, Isolation, ProviderClass};
 pub use compute_capability::{ComputeCapability, ComputeCapabilityError};
 pub use estimate::{Estimate, Expected, Limit, ShardTime, Workload, checked_part, estimate};
 pub use exclusion::{Exclusion, exclude, exclusions};
-pub use offer::{LatencyMicros, Offer};
+pub use offer::{Latencies, Offer};
 pub use rank::{Candidate, Ranking, best_offers_first, rank};
 pub use relax::{Direction, Relaxation};
 pub use requirement::Requirement;

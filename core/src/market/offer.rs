@@ -1,18 +1,30 @@
 //! What one GPU host offers at this instant.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::knowledge::Knowledge;
+use crate::latency::LatencyMicros;
 use crate::market::{ComputeCapability, Isolation, ProviderClass};
 use crate::memory::Bytes;
 use crate::money::{MicroUsd, UnitPrice};
 use crate::reputation::Reputation;
 
-/// Heartbeat round trip between agent and hub, in microseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LatencyMicros {
-    pub median: u64,
-    pub p95: u64,
+/// Checked round trips of a provider by named location, such as [`crate::latency::HUB`] or a region.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Latencies(BTreeMap<String, LatencyMicros>);
+
+impl Latencies {
+    /// `Unknown` where nobody measured, the measurement is disputed, or it is too old.
+    pub fn to(&self, location: &str) -> Knowledge<LatencyMicros> {
+        self.0.get(location).copied().into()
+    }
+}
+
+impl FromIterator<(String, LatencyMicros)> for Latencies {
+    fn from_iter<I: IntoIterator<Item = (String, LatencyMicros)>>(figures: I) -> Self {
+        Self(figures.into_iter().collect())
+    }
 }
 
 /// One GPU host of a provider, running or elastic: facts that the operator checked, never claims.
@@ -46,7 +58,7 @@ pub struct Offer {
     pub start_time: Option<Duration>,
     /// Revision of the provider's offer that `price` belongs to.
     pub revision: u64,
-    pub latency: Knowledge<LatencyMicros>,
+    pub latencies: Latencies,
     pub reputation: Knowledge<Reputation>,
     /// Heartbeats are fresh and the provider takes new work.
     pub available: bool,

@@ -18,6 +18,7 @@ pub struct Candidate {
     /// With the paid start of an elastic host.
     pub effective_price: UnitPrice,
     pub revision: u64,
+    /// To the location that the job names.
     pub latency: Knowledge<LatencyMicros>,
     pub reputation: Knowledge<Reputation>,
     pub terms: Terms,
@@ -53,11 +54,12 @@ pub fn rank(requirement: &Requirement, weights: &Weights, offers: &[Offer]) -> R
     ranking
 }
 
-/// Sorts offers as [`rank`] would, without asking whether they fit and without copying them.
+/// The first `most` of the offers in the order of [`rank`], without asking whether they fit and without copying them.
 pub fn best_offers_first<'a>(
     requirement: &Requirement,
     weights: &Weights,
     offers: impl IntoIterator<Item = &'a Offer>,
+    most: usize,
 ) -> Vec<&'a Offer> {
     let scored = offers
         .into_iter()
@@ -70,7 +72,13 @@ pub fn best_offers_first<'a>(
             offer.node.as_str(),
         )
     };
-    scored.sort_by(|left, right| best_first(standing(left), standing(right)));
+    let order = |left: &_, right: &_| best_first(standing(left), standing(right));
+    // Of thousands only the first few are asked for: those are found in linear time, then sorted.
+    if most < scored.len() {
+        scored.select_nth_unstable_by(most, order);
+        scored.truncate(most);
+    }
+    scored.sort_unstable_by(order);
     scored.into_iter().map(|(_, offer)| offer).collect()
 }
 
@@ -95,7 +103,7 @@ impl Candidate {
             price: offer.price,
             effective_price: offer.effective_price(requirement.work_time),
             revision: offer.revision,
-            latency: offer.latency,
+            latency: offer.latencies.to(&requirement.latency_to),
             reputation: offer.reputation,
             terms,
             score: terms.weighted(weights),

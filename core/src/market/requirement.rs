@@ -22,8 +22,10 @@ pub struct Requirement {
     /// Matched whole: `eu` is not `eu-west`.
     pub regions: Vec<String>,
     pub jurisdictions: Vec<String>,
-    /// Bound on the 95th percentile of the round trip to the hub, in microseconds. An offer whose latency nobody
-    /// measured does not meet it.
+    /// Location that latency counts to: [`crate::latency::HUB`] or another that is measured.
+    pub latency_to: String,
+    /// Bound on the 95th percentile of the round trip to that location, in microseconds. An offer of unknown latency
+    /// does not meet it.
     pub max_latency_p95: Option<u64>,
     /// Cap per GPU-hour of what is billed; the start of an elastic host is billed at the same price.
     pub max_price: UnitPrice,

@@ -3,7 +3,7 @@
 //! | term | formula | 1 | 0 | unknown |
 //! |---|---|---|---|---|
 //! | price | 1 USD / (1 USD + effective price per GPU-hour) | free | endless | never: an offer has a price |
-//! | latency | 50 ms / (50 ms + p95) | no delay | endless | 0.25, as if p95 were 150 ms |
+//! | latency, to the job's location | 50 ms / (50 ms + p95) | no delay | endless | 0.25, as if p95 were 150 ms |
 //! | reputation | lower 5 % bound of the Beta posterior ([`crate::reputation`]) | | | 0.05, the bound before any check |
 //!
 //! score = Σ weight × term, weights sum to 1. The terms of an offer depend on that offer and the job alone, so
@@ -140,7 +140,7 @@ impl Terms {
         };
         Self {
             price: price_term(offer.effective_price(requirement.work_time)),
-            latency: latency_term(offer.latency),
+            latency: latency_term(offer.latencies.to(&requirement.latency_to)),
             reputation,
         }
     }

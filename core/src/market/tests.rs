@@ -13,11 +13,20 @@ use proptest::sample::select;
 
 use super::*;
 use crate::knowledge::Knowledge;
+use crate::latency::HUB;
 use crate::memory::Bytes;
 use crate::money::{MicroUsd, UnitPrice};
 use crate::reputation::Reputation;
 
 const GIB: u64 = 1 << 30;
+
+fn latency_to(location: &str, p95: u64) -> Latencies {
+    let figure = LatencyMicros {
+        p95,
+        ..LatencyMicros::default()
+    };
+    std::iter::once((location.to_owned(), figure)).collect()
+}
 
 fn offer(node: &str) -> Offer {
     Offer {
@@ -38,10 +47,7 @@ fn offer(node: &str) -> Offer {
         price: UnitPrice(900_000),
         start_time: None,
         revision: 1,
-        latency: Knowledge::Known(LatencyMicros {
-            median: 4_000,
-            p95: 9_000,
-        }),
+        latencies: latency_to(HUB, 9_000),
         reputation: Reputation::of(10, 0),
         available: true,
     }
@@ -56,6 +62,7 @@ fn requirement() -> Requirement {
         classes: Vec::new(),
         regions: Vec::new(),
         jurisdictions: Vec::new(),
+        latency_to: HUB.to_owned(),
         max_latency_p95: None,
         max_price: UnitPrice(1_200_000),
         data_class: DataClass::Public,
@@ -116,7 +123,10 @@ const CASES: &[Case] = &[
     }),
     ("Latency", |need, _| need.max_latency_p95 = Some(8_999)),
     ("LatencyUnknown", |need, offer| {
-        (need.max_latency_p95, offer.latency) = (Some(u64::MAX), Knowledge::Unknown);
+        (need.max_latency_p95, offer.latencies) = (Some(u64::MAX), Latencies::default());
+    }),
+    ("LatencyUnknown", |need, _| {
+        (need.max_latency_p95, need.latency_to) = (Some(u64::MAX), "elsewhere".to_owned());
     }),
     ("Unavailable", |_, offer| offer.available = false),
     ("NoFreeGpus", |need, _| need.gpus = 3),
@@ -196,7 +206,7 @@ fn explains_in_plain_words() {
             ..offer("e")
         },
         Offer {
-            latency: Knowledge::Unknown,
+            latencies: Latencies::default(),
             ..offer("f")
         },
     ];
@@ -224,7 +234,7 @@ fn a_decision_names_its_terms() {
         ..offer("a")
     };
     let slow = Offer {
-        latency: Knowledge::Unknown,
+        latencies: Latencies::default(),
         price: UnitPrice(1_100_000),
         ..offer("b")
     };
@@ -241,10 +251,7 @@ fn a_decision_names_its_terms() {
 #[test]
 fn the_policy_decides_between_cheap_and_near() {
     let cheap = Offer {
-        latency: Knowledge::Known(LatencyMicros {
-            median: 200_000,
-            p95: 300_000,
-        }),
+        latencies: latency_to(HUB, 300_000),
         ..offer("cheap")
     };
     let near = Offer {
@@ -261,9 +268,43 @@ fn the_policy_decides_between_cheap_and_near() {
 }
 
 #[test]
+fn near_the_user_means_the_location_that_the_job_names() {
+    let near = |node, hub, user| Offer {
+        latencies: [(HUB, hub), ("paris", user)]
+            .map(|(location, p95)| {
+                (
+                    location.to_owned(),
+                    LatencyMicros {
+                        p95,
+                        ..Default::default()
+                    },
+                )
+            })
+            .into_iter()
+            .collect(),
+        ..offer(node)
+    };
+    let offers = [near("hub", 1_000, 90_000), near("user", 90_000, 1_000)];
+    let ranked = |to: &str, bound| {
+        let need = Requirement {
+            latency_to: to.to_owned(),
+            max_latency_p95: bound,
+            ..requirement()
+        };
+        let ranking = rank(&need, &Weights::of(Policy::Latency), &offers);
+        let nodes = ranking.candidates.into_iter().map(|candidate| candidate.node);
+        nodes.collect::<Vec<String>>()
+    };
+    assert_eq!(ranked(HUB, None), ["hub", "user"]);
+    assert_eq!(ranked("paris", None), ["user", "hub"]);
+    assert_eq!(ranked("paris", Some(80_000)), ["user"]);
+    assert!(ranked("tokyo", Some(80_000)).is_empty());
+}
+
+#[test]
 fn unknown_is_pessimistic() {
     let unmeasured = Offer {
-        latency: Knowledge::Unknown,
+        latencies: Latencies::default(),
         ..offer("a")
     };
     assert!(
@@ -285,9 +326,8 @@ fn compute_capabilities_are_ordered_as_numbers() {
     }
 }
 
-fn any_latency() -> impl Strategy<Value = Knowledge<LatencyMicros>> {
-    option::of((any::<u64>(), any::<u64>()))
-        .prop_map(|latency| latency.map(|(median, p95)| LatencyMicros { median, p95 }).into())
+fn any_latency() -> impl Strategy<Value = Latencies> {
+    option::of(any::<u64>()).prop_map(|p95| p95.map_or_else(Latencies::default, |p95| latency_to(HUB, p95)))
 }
 
 fn any_reputation() -> impl Strategy<Value = Knowledge<Reputation>> {
@@ -316,12 +356,12 @@ prop_compose! {
         gib in select(vec![16_u64, 24, 80]),
         (gpus_total, gpus_free) in (0..9_u32, 0..9_u32),
         price in any_price(),
-        latency in any_latency(),
+        latencies in any_latency(),
         reputation in any_reputation(),
         available in any::<bool>(),
     ) -> Offer {
         Offer {
-            class, gpus_total, gpus_free, price, latency, reputation, available,
+            class, gpus_total, gpus_free, price, latencies, reputation, available,
             provider,
             region: region.to_owned(),
             jurisdiction: jurisdiction.map(str::to_owned),
@@ -379,7 +419,7 @@ proptest! {
 
     #[test]
     fn a_lower_latency_never_lowers_the_score(need in any_requirement(), weights in any_weights(), offer in any_offer(), p95: (u64, u64)) {
-        let with = |p95| Offer { latency: Knowledge::Known(LatencyMicros { median: 0, p95 }), ..offer.clone() };
+        let with = |p95| Offer { latencies: latency_to(HUB, p95), ..offer.clone() };
         let (near, far) = (with(p95.0.min(p95.1)), with(p95.0.max(p95.1)));
         prop_assert!(score(&need, &weights, &near) >= score(&need, &weights, &far));
     }
@@ -440,12 +480,12 @@ proptest! {
     }
 
     #[test]
-    fn offers_sorted_in_place_stand_as_ranked(need in any_requirement(), weights in any_weights(), offers in vec(any_offer(), 0..12)) {
+    fn the_first_offers_stand_as_ranked(need in any_requirement(), weights in any_weights(), offers in vec(any_offer(), 0..12), most in 0..14_usize) {
         let fitting: Vec<&Offer> = offers.iter().filter(|offer| exclude(&need, offer).is_none()).collect();
-        let sorted = best_offers_first(&need, &weights, fitting);
+        let sorted = best_offers_first(&need, &weights, fitting, most);
         let sorted: Vec<&str> = sorted.into_iter().map(|offer| offer.node.as_str()).collect();
         let ranking = rank(&need, &weights, &offers);
-        let ranked: Vec<&str> = ranking.candidates.iter().map(|candidate| candidate.node.as_str()).collect();
+        let ranked: Vec<&str> = ranking.candidates.iter().take(most).map(|candidate| candidate.node.as_str()).collect();
         prop_assert_eq!(sorted, ranked);
     }
 }

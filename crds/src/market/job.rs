@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use spillway_core::duration;
+use spillway_core::latency::HUB;
 use spillway_core::market::{Policy, ProviderClass, Requirement, Weights};
 use spillway_core::money::{MicroUsd, UnitPrice};
 use spillway_core::shard::ShardCount;
@@ -17,8 +18,6 @@ use crate::{AttemptKind, Burst, DataClass, Execution, InferenceJobSpec, LatencyB
 const MAX_SHARDS: u32 = 256;
 /// Highest secret tier that is offered; a higher one is refused, never lowered.
 const MAX_SECRET_TIER: u8 = 1;
-/// The one location that latency is measured to.
-const LATENCY_TO: &str = "hub";
 
 /// A field of the spec that cannot be honoured, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -189,6 +188,7 @@ pub fn requirement(spec: &InferenceJobSpec, least: DataClass) -> Result<Requirem
         classes: placement.classes.iter().map(|class| (*class).into()).collect(),
         regions: placement.regions.clone(),
         jurisdictions: placement.jurisdictions.clone(),
+        latency_to: latency_to(placement.max_latency.as_ref()),
         max_latency_p95: placement.max_latency.as_ref().map(latency_bound).transpose()?,
         max_price: parsed("spec.price.maxPerGpuHour", &spec.price.max_per_gpu_hour)?,
         data_class: effective_data_class(spec, least)?.into(),
@@ -235,15 +235,13 @@ fn check_secret_tier(tier: u8) -> Result<(), SpecError> {
 }
 
 fn latency_bound(bound: &LatencyBound) -> Result<u64, SpecError> {
-    if bound.to != LATENCY_TO {
-        let message = format!("latency to `{}` is not measured: use \"{LATENCY_TO}\"", bound.to);
-        return Err(SpecError {
-            field: "spec.placement.maxLatency.to",
-            message,
-        });
-    }
     let p95 = positive("spec.placement.maxLatency.p95", &bound.p95)?;
     Ok(u64::try_from(p95.as_micros()).unwrap_or(u64::MAX))
+}
+
+/// The location that latency counts to, named or not.
+fn latency_to(bound: Option<&LatencyBound>) -> String {
+    bound.map_or_else(|| HUB.to_owned(), |bound| bound.to.clone())
 }
 
 fn shards(execution: &Execution) -> Result<ShardCount, SpecError> {

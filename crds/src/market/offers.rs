@@ -6,12 +6,15 @@ use std::time::Duration;
 use kube::ResourceExt;
 use spillway_core::duration;
 use spillway_core::knowledge::Knowledge;
-use spillway_core::market::{LatencyMicros, Offer};
+use spillway_core::latency::LatencyMicros;
+use spillway_core::market::{Latencies, Offer};
 use spillway_core::memory::Bytes;
 use spillway_core::money::{MicroUsd, UnitPrice};
 use spillway_core::reputation::Reputation;
 
-use crate::{AssignmentState, GpuProvider, GpuProviderStatus, HostFact, WorkAssignment, provider_condition};
+use crate::{
+    AssignmentState, GpuProvider, GpuProviderStatus, HostFact, LatencyFact, WorkAssignment, provider_condition,
+};
 
 /// One offer per host. `in_use` counts GPUs held per virtual node; a node that is missing holds none. A provider
 /// that named no price yet has no offers.
@@ -28,6 +31,7 @@ pub fn offers_of(provider: &GpuProvider, in_use: &BTreeMap<String, u32>) -> Vec<
         provider,
         status,
         price: UnitPrice(price),
+        latencies: latencies(status),
         reputation: Reputation::of(status.reputation.accepted, status.reputation.rejected),
         available: takes_work(provider, status),
     };
@@ -43,6 +47,7 @@ struct Shared<'a> {
     provider: &'a GpuProvider,
     status: &'a GpuProviderStatus,
     price: UnitPrice,
+    latencies: Latencies,
     reputation: Knowledge<Reputation>,
     available: bool,
 }
@@ -72,7 +77,7 @@ impl Shared<'_> {
             price: self.price,
             start_time: start_time(host),
             revision: self.status.offer_revision,
-            latency: latency(self.status),
+            latencies: self.latencies.clone(),
             reputation: self.reputation,
             available: self.available,
         }
@@ -85,13 +90,14 @@ fn start_time(host: &HostFact) -> Option<Duration> {
     duration::parse(text).ok()
 }
 
-fn latency(status: &GpuProviderStatus) -> Knowledge<LatencyMicros> {
-    let fact = status.latency.as_ref();
-    fact.map(|fact| LatencyMicros {
+fn latencies(status: &GpuProviderStatus) -> Latencies {
+    let figure = |fact: &LatencyFact| LatencyMicros {
         median: fact.median_micros,
         p95: fact.p95_micros,
-    })
-    .into()
+        jitter: fact.jitter_micros,
+    };
+    let facts = status.latencies.iter();
+    facts.map(|fact| (fact.to.clone(), figure(fact))).collect()
 }
 
 /// Ready says that heartbeats are fresh; a provider that is being removed takes nothing new.

@@ -44,7 +44,10 @@ fn a_whole_spec_becomes_typed_values() {
         needs.min_compute_capability,
         Some(ComputeCapability { major: 8, minor: 9 })
     );
-    assert_eq!(needs.max_latency_p95, Some(80_000));
+    assert_eq!(
+        (needs.latency_to.as_str(), needs.max_latency_p95),
+        ("hub", Some(80_000))
+    );
     assert_eq!(needs.classes, [ProviderClass::Private, ProviderClass::Decentralized]);
     assert_eq!(
         (job.budget, job.shards, job.parallelism, job.retries),
@@ -76,6 +79,18 @@ fn a_whole_spec_becomes_typed_values() {
 }
 
 #[test]
+fn a_job_names_the_location_that_latency_counts_to() {
+    let needs = |bound| validate(&spec("/placement/maxLatency", bound)).unwrap().requirement;
+    let near = needs(json!({"to": "paris", "p95": "1500ms"}));
+    assert_eq!(
+        (near.latency_to.as_str(), near.max_latency_p95),
+        ("paris", Some(1_500_000))
+    );
+    let anywhere = needs(Value::Null);
+    assert_eq!((anywhere.latency_to.as_str(), anywhere.max_latency_p95), ("hub", None));
+}
+
+#[test]
 fn what_cannot_be_honoured_is_named() {
     let cases = [
         ("/price/maxPerGpuHour", json!("1,20"), "spec.price.maxPerGpuHour"),
@@ -87,11 +102,6 @@ fn what_cannot_be_honoured_is_named() {
             "spec.resources.minComputeCapability",
         ),
         ("/resources/gpus", json!(0), "spec.resources.gpus"),
-        (
-            "/placement/maxLatency",
-            json!({"to": "paris", "p95": "80ms"}),
-            "spec.placement.maxLatency.to",
-        ),
         (
             "/placement/maxLatency",
             json!({"to": "hub", "p95": "soon"}),

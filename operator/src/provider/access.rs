@@ -17,7 +17,8 @@ pub struct Access {
     pub agent_secret: Secret,
     /// Only until the provider has joined.
     pub join_secret: Option<Secret>,
-    pub lease: Lease,
+    /// Of the heartbeat, and of the pings.
+    pub leases: Vec<Lease>,
     pub inventory: ProviderInventory,
 }
 
@@ -33,6 +34,10 @@ pub fn access(provider: &str, joined: bool) -> Access {
     let secret = |name: &str| Secret {
         metadata: meta(name),
         ..Secret::default()
+    };
+    let lease = |name: &str| Lease {
+        metadata: meta(name),
+        spec: Some(LeaseSpec::default()),
     };
     Access {
         namespace: Namespace {
@@ -61,13 +66,11 @@ pub fn access(provider: &str, joined: bool) -> Access {
         ],
         agent_secret: secret(names::AGENT_SECRET),
         join_secret: (!joined).then(|| secret(names::JOIN_SECRET)),
-        lease: Lease {
-            metadata: meta(names::HEARTBEAT_LEASE),
-            spec: Some(LeaseSpec::default()),
-        },
+        leases: vec![lease(names::HEARTBEAT_LEASE), lease(names::PING_LEASE)],
         inventory: ProviderInventory {
             metadata: meta(names::INVENTORY_NAME),
             spec: ProviderInventorySpec::default(),
+            status: None,
         },
     }
 }
@@ -112,6 +115,12 @@ fn agent_rules() -> Vec<PolicyRule> {
             "leases",
             &["get", "update", "patch"],
             Some(names::HEARTBEAT_LEASE),
+        ),
+        rule(
+            "coordination.k8s.io",
+            "leases",
+            &["get", "list", "watch", "patch"],
+            Some(names::PING_LEASE),
         ),
         rule(
             "spillway.dev",

@@ -9,7 +9,7 @@ use kube::{Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use spillway_crds::{GpuProvider, GpuProviderStatus, names};
+use spillway_crds::{GpuProvider, GpuProviderStatus, ProbeTarget, ProviderInventory, names};
 
 use super::access::access;
 use super::node::VirtualNode;
@@ -44,6 +44,7 @@ pub async fn apply(client: &Client, provider: &GpuProvider, action: Action, now:
         Action::DeleteNamespace => delete(Api::<Namespace>::all(client.clone()), &namespace).await,
         Action::DeleteNode(node) => delete_node(client, &node).await,
         Action::ApplyNode(node) => apply_node(client, &node, now).await,
+        Action::AskForDistances(targets) => ask_for_distances(client, &namespace, targets).await,
         Action::UpdateStatus(status) => update_status(client, provider, *status).await,
         Action::AddFinalizer => set_finalizer(client, provider, true).await,
         Action::RemoveFinalizer => set_finalizer(client, provider, false).await,
@@ -59,8 +60,10 @@ async fn provision(client: &Client, provider: &str, joined: bool) -> kube::Resul
     apply_all(client, &namespace, &access.role_bindings).await?;
     apply_all(client, &namespace, &[access.agent_secret]).await?;
     apply_all(client, &namespace, access.join_secret.as_slice()).await?;
-    // These two belong to the agent once they exist.
-    create_if_absent(client, &namespace, &access.lease).await?;
+    // These belong to the agent once they exist.
+    for lease in &access.leases {
+        create_if_absent(client, &namespace, lease).await?;
+    }
     create_if_absent(client, &namespace, &access.inventory).await
 }
 
@@ -150,6 +153,16 @@ pub async fn renew_node_lease(client: &Client, node: &str, now: &Time) -> kube::
         }),
     };
     server_side_apply(&leases, &lease).await
+}
+
+async fn ask_for_distances(client: &Client, namespace: &str, probe_targets: Vec<ProbeTarget>) -> kube::Result<()> {
+    let inventories: Api<ProviderInventory> = Api::namespaced(client.clone(), namespace);
+    // A merge patch takes a list as a whole.
+    let patch = Patch::Merge(json!({"status": {"probeTargets": probe_targets}}));
+    inventories
+        .patch_status(names::INVENTORY_NAME, &PatchParams::default(), &patch)
+        .await
+        .map(drop)
 }
 
 async fn delete_node(client: &Client, node: &str) -> kube::Result<()> {

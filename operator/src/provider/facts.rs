@@ -1,7 +1,7 @@
 //! From an agent's claims to facts: what is checked, what is pinned, what is refused.
 
 use spillway_core::money::UnitPrice;
-use spillway_crds::{GpuProvider, GpuProviderStatus, HostClaim, HostFact, LatencyFact, ProviderInventorySpec, names};
+use spillway_crds::{GpuProvider, GpuProviderStatus, HostClaim, HostFact, ProviderInventorySpec, names};
 
 /// Longest node name that Kubernetes accepts as a label value, which several of its controllers need.
 const NODE_NAME_LIMIT: usize = 63;
@@ -48,12 +48,6 @@ pub fn facts(provider: &GpuProvider, claims: &ProviderInventorySpec) -> Result<G
         unit_price_micro: Some(price.0),
         offer_revision: stored.offer_revision + u64::from(offer_changed),
         hosts,
-        latency: claims.latency.as_ref().map(|claim| LatencyFact {
-            median_micros: claim.median_micros,
-            p95_micros: claim.p95_micros,
-            samples: claim.samples,
-            measured_at: claim.measured_at.clone(),
-        }),
         agent_version: Some(claims.agent_version.clone()),
         ..stored
     })

@@ -1,4 +1,4 @@
-//! Providers: claims and heartbeats in; facts, virtual nodes and rights out.
+//! Providers: claims, heartbeats, pings and distances in; facts, virtual nodes and rights out.
 //!
 //! Each pass reads everything (a read that fails is "unknown", never "absent"), plans per provider, applies.
 
@@ -6,8 +6,11 @@ mod access;
 mod apply;
 mod facts;
 mod heartbeat;
+mod latency;
 mod node;
+mod ping;
 mod plan;
+mod targets;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -20,35 +23,63 @@ use kube::api::{Api, ListParams};
 use kube::core::PartialObjectMeta;
 use kube::{Client, ResourceExt};
 use spillway_crds::{GpuProvider, ProviderInventory, WorkAssignment, names};
+use spillway_probe::{Distances, Prober, Reach};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use heartbeat::{Heartbeats, Read};
 pub use node::VirtualNode;
+use ping::Pinged;
 use plan::{Action, Observed, plan};
+use targets::Targets;
+pub use targets::{NamedTarget, NamedTargetError};
 
 /// A pass reads a handful of lists; heartbeats come every 5 s.
 const PASS_INTERVAL: Duration = Duration::from_secs(3);
 const NODE_LEASE_INTERVAL: Duration = Duration::from_secs(20);
 /// Access is applied again this often, so that what somebody removed comes back.
 const PROVISION_INTERVAL: Duration = Duration::from_mins(10);
+/// As agents do it.
+const PROBE_PERIOD: Duration = Duration::from_secs(15);
+
+/// What distances are measured to, and how.
+#[derive(Clone, Debug, Default)]
+pub struct Probing {
+    /// Places that the hub's admin named.
+    pub named: Vec<NamedTarget>,
+    pub reach: Reach,
+}
 
 /// Runs until cancelled.
 ///
 /// # Errors
 /// Never: a failed pass is logged and tried again.
-pub async fn run(client: Client, cancelled: CancellationToken) -> anyhow::Result<()> {
-    let mut controller = Controller::new(client);
-    let mut interval = tokio::time::interval(PASS_INTERVAL);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = cancelled.cancelled() => return Ok(()),
-            _ = interval.tick() => {},
-        }
-        if let Err(error) = controller.pass().await {
-            tracing::warn!(%error, "providers could not be read; nothing is concluded from that");
-        }
-    }
+pub async fn run(client: Client, probing: Probing, cancelled: CancellationToken) -> anyhow::Result<()> {
+    let (pinged_in, pinged) = watch::channel(Pinged::new());
+    let (addresses, wanted) = watch::channel(BTreeSet::new());
+    let (distances_in, distances) = watch::channel(Distances::new());
+    let prober = Prober {
+        addresses: wanted,
+        distances: distances_in,
+        reach: probing.reach,
+        period: PROBE_PERIOD,
+    };
+    let controller = Controller {
+        heartbeats: Heartbeats::new(Instant::now()),
+        provisioned: BTreeMap::new(),
+        leases_renewed: None,
+        named: probing.named,
+        pinged,
+        addresses,
+        distances,
+        client: client.clone(),
+    };
+    tokio::try_join!(
+        controller.run(cancelled.clone()),
+        ping::run(client, pinged_in, cancelled.clone()),
+        prober.run(cancelled),
+    )?;
+    Ok(())
 }
 
 struct Controller {
@@ -57,6 +88,10 @@ struct Controller {
     /// By UID: a provider that comes back under its old name has nothing yet.
     provisioned: BTreeMap<String, Instant>,
     leases_renewed: Option<Instant>,
+    named: Vec<NamedTarget>,
+    pinged: watch::Receiver<Pinged>,
+    addresses: watch::Sender<BTreeSet<String>>,
+    distances: watch::Receiver<Distances>,
 }
 
 /// One read of the whole picture.
@@ -65,16 +100,21 @@ struct Picture {
     inventories: BTreeMap<String, ProviderInventory>,
     nodes: BTreeMap<String, BTreeMap<String, Option<String>>>,
     assignments: BTreeMap<String, usize>,
+    targets: Targets,
 }
 
 impl Controller {
-    fn new(client: Client) -> Self {
-        let heartbeats = Heartbeats::new(Instant::now());
-        Self {
-            client,
-            heartbeats,
-            provisioned: BTreeMap::new(),
-            leases_renewed: None,
+    async fn run(mut self, cancelled: CancellationToken) -> anyhow::Result<()> {
+        let mut interval = tokio::time::interval(PASS_INTERVAL);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = cancelled.cancelled() => return Ok(()),
+                _ = interval.tick() => {},
+            }
+            if let Err(error) = self.pass().await {
+                tracing::warn!(%error, "providers could not be read; nothing is concluded from that");
+            }
         }
     }
 
@@ -84,6 +124,12 @@ impl Controller {
         let picture = self.observe().await?;
         let uids: BTreeSet<String> = picture.providers.iter().filter_map(ResourceExt::uid).collect();
         self.provisioned.retain(|uid, _| uids.contains(uid));
+        self.addresses.send_if_modified(|known| {
+            let wanted = picture.targets.addresses();
+            let changed = *known != wanted;
+            *known = wanted;
+            changed
+        });
         let now = Time(Timestamp::now());
         self.renew_node_leases(&picture, &now).await;
         for provider in &picture.providers {
@@ -116,8 +162,15 @@ impl Controller {
             .provisioned
             .get(&uid)
             .is_some_and(|at| now.duration_since(*at) < PROVISION_INTERVAL);
+        let inventory = picture.inventories.get(&name);
+        let pinged = self.pinged.borrow().get(&name).copied().into();
+        let asked = inventory.and_then(|inventory| inventory.status.clone());
         Observed {
-            inventory: picture.inventories.get(&name).map(|inventory| inventory.spec.clone()),
+            inventory: inventory.map(|inventory| inventory.spec.clone()),
+            asked: asked.unwrap_or_default().probe_targets,
+            paths: picture
+                .targets
+                .paths(&name, pinged, &self.distances.borrow(), &picture.inventories),
             liveness: self.heartbeats.liveness(&name, now),
             nodes: picture.nodes.get(&name).cloned().unwrap_or_default(),
             assignments: picture.assignments.get(&name).copied().unwrap_or_default(),
@@ -155,9 +208,11 @@ impl Controller {
                 *counted.entry(provider.to_owned()).or_default() += 1;
             }
         }
+        let inventories: BTreeMap<String, ProviderInventory> = inventories.collect();
         Ok(Picture {
+            targets: Targets::new(&self.named, &providers, &inventories),
             providers,
-            inventories: inventories.collect(),
+            inventories,
             nodes: nodes_by_provider(&nodes.items),
             assignments: counted,
         })

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use spillway_crds::{GpuProvider, GpuProviderStatus, ProviderInventorySpec, names, provider_condition};
+use spillway_crds::{GpuProvider, GpuProviderStatus, ProbeTarget, ProviderInventorySpec, names, provider_condition};
 
 use super::facts::{ClaimError, facts};
 use super::heartbeat::Liveness;
+use super::latency::{Judged, Paths, judge};
 use super::node::VirtualNode;
 
 /// Everything known about one provider at one instant.
@@ -20,6 +21,10 @@ pub struct Observed {
     pub nodes: BTreeMap<String, Option<String>>,
     /// Whether this process has applied the provider's access already.
     pub provisioned: bool,
+    /// What the inventory asks the agent to measure.
+    pub asked: Vec<ProbeTarget>,
+    /// What others see of the provider's distances.
+    pub paths: Paths,
     /// WorkAssignments still in the provider's namespace.
     pub assignments: usize,
 }
@@ -33,6 +38,8 @@ pub enum Action {
     DeleteJoinSecret,
     ApplyNode(Box<VirtualNode>),
     DeleteNode(String),
+    /// Names the probe targets in the inventory.
+    AskForDistances(Vec<ProbeTarget>),
     UpdateStatus(Box<GpuProviderStatus>),
     /// Ends the agent's token within seconds.
     DeleteAgentSecret,
@@ -74,6 +81,10 @@ pub fn plan(observed: &Observed, now: &Time) -> Vec<Action> {
     }
     let available = is_true(&status, provider_condition::READY);
     actions.extend(node_actions(observed, &status, available));
+    let wanted: Vec<ProbeTarget> = observed.paths.targets.iter().map(|path| path.target.clone()).collect();
+    if observed.inventory.is_some() && observed.asked != wanted {
+        actions.push(Action::AskForDistances(wanted));
+    }
     if observed.provider.status.as_ref() != Some(&status) {
         actions.push(Action::UpdateStatus(Box::new(status)));
     }
@@ -126,10 +137,14 @@ fn status(observed: &Observed, now: &Time) -> GpuProviderStatus {
     let was_joined = is_true(&stored, provider_condition::JOINED);
     let joined = was_joined || (heard && believed.is_ok());
     let ready = readiness(observed.liveness, &believed, joined);
+    let claimed = observed.inventory.as_ref().map(|claims| claims.latencies.as_slice());
+    let judged = judge(claimed.unwrap_or_default(), &stored.latencies, &observed.paths, now);
     let mut status = match (&believed, joined) {
         (Ok(status), true) => status.clone(),
         _ => stored.clone(),
     };
+    let distances = distances(&judged);
+    status.latencies = judged.facts;
     let name = provider.metadata.name.as_deref().unwrap_or_default();
     status.observed_generation = provider.metadata.generation;
     status.namespace = Some(names::provider_namespace(name));
@@ -163,6 +178,13 @@ fn status(observed: &Observed, now: &Time) -> GpuProviderStatus {
         &mut status.conditions,
         provider_condition::READY,
         &ready,
+        generation,
+        now,
+    );
+    set(
+        &mut status.conditions,
+        provider_condition::LATENCY_KNOWN,
+        &distances,
         generation,
         now,
     );
@@ -202,6 +224,25 @@ fn readiness(liveness: Liveness, believed: &Result<GpuProviderStatus, ClaimError
     }
 }
 
+/// Reasons of `LatencyKnown`: `Confirmed`, `LatencyDisputed`, `NotMeasured`.
+fn distances(judged: &Judged) -> Fact {
+    let known: Vec<&str> = judged.facts.iter().map(|fact| fact.to.as_str()).collect();
+    let (status, reason, message) = match (judged.disputes.first(), known.as_slice()) {
+        (Some((to, dispute)), _) => (false, "LatencyDisputed", format!("to {to}: {dispute}")),
+        (None, []) => (
+            false,
+            "NotMeasured",
+            "no distance was measured and checked yet".to_owned(),
+        ),
+        (None, known) => (true, "Confirmed", format!("to {}", known.join(", "))),
+    };
+    Fact {
+        status,
+        reason,
+        message,
+    }
+}
+
 fn is_true(status: &GpuProviderStatus, kind: &str) -> bool {
     status
         .conditions
@@ -229,8 +270,10 @@ fn set(conditions: &mut Vec<Condition>, kind: &str, fact: &Fact, generation: Opt
 
 #[cfg(test)]
 mod tests {
-    use spillway_crds::{GpuProviderSpec, HostClaim, ProviderClass};
+    use spillway_core::knowledge::Knowledge;
+    use spillway_crds::{GpuProviderSpec, HostClaim, LatencyClaim, ProviderClass};
 
+    use super::super::latency::Path;
     use super::*;
 
     fn time(second: i64) -> Time {
@@ -272,7 +315,8 @@ mod tests {
                 main_memory_mebibytes: 8192,
             }],
             elastic: Vec::new(),
-            latency: None,
+            latencies: Vec::new(),
+            probe_address: None,
         }
     }
 
@@ -283,6 +327,8 @@ mod tests {
             liveness: Liveness::Fresh,
             nodes: BTreeMap::new(),
             provisioned: true,
+            asked: Vec::new(),
+            paths: Paths::default(),
             assignments: 0,
         }
     }
@@ -298,6 +344,7 @@ mod tests {
                 Action::DeleteNode(name) => {
                     observed.nodes.remove(&name);
                 }
+                Action::AskForDistances(targets) => observed.asked = targets,
                 _ => {}
             }
         }
@@ -390,6 +437,40 @@ mod tests {
         dearer.inventory.as_mut().unwrap().price_per_gpu_hour = Some("1.00".to_owned());
         let after = applied(dearer.clone(), plan(&dearer, &time(2)));
         assert_eq!(after.provider.status.as_ref().unwrap().offer_revision, 2);
+    }
+
+    #[test]
+    fn distances_are_asked_for_once_and_told_with_their_reason() {
+        let mut joined = applied(observed(), plan(&observed(), &time(1)));
+        assert_eq!(reason(&joined, "LatencyKnown"), "NotMeasured");
+        let target = ProbeTarget {
+            location: "eu".to_owned(),
+            address: "b:1".to_owned(),
+        };
+        joined.paths.targets.push(Path {
+            target: target.clone(),
+            hub: Knowledge::Unknown,
+            way_back: Knowledge::Unknown,
+        });
+        assert_eq!(plan(&joined, &time(2)), [Action::AskForDistances(vec![target])]);
+        joined = applied(joined.clone(), plan(&joined, &time(2)));
+        joined.inventory.as_mut().unwrap().latencies.push(LatencyClaim {
+            to: "hub".to_owned(),
+            target: None,
+            median_micros: 40_000,
+            p95_micros: 60_000,
+            jitter_micros: 100,
+            samples: 9,
+            measured_at: time(3),
+        });
+        for (pinged, expected, facts) in [(45_000, "Confirmed", 1), (90_000, "LatencyDisputed", 0)] {
+            joined.paths.pinged = Knowledge::Known(pinged);
+            joined = applied(joined.clone(), plan(&joined, &time(4)));
+            assert_eq!(reason(&joined, "LatencyKnown"), expected);
+            assert_eq!(joined.provider.status.as_ref().unwrap().latencies.len(), facts);
+            assert_eq!(plan(&joined, &time(5)), [], "converged means no writes");
+            assert_eq!(reason(&joined, "Ready"), "Offering", "a dispute takes no offer away");
+        }
     }
 
     #[test]

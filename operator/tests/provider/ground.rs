@@ -13,6 +13,8 @@ use kube::{Client, Resource};
 use serde_json::{Value, json};
 use spillway_crds::{GpuProvider, ProviderInventory, WorkAssignment, names};
 use spillway_e2e_control_plane::{ControlPlane, eventually};
+use spillway_operator::provider::Probing;
+use spillway_probe::Reach;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -31,7 +33,19 @@ impl Hub {
         let operator = plane.chart_client("spillway-operator").await.unwrap();
         plane.apply_chart_objects("spillway-agent-tokens").await.unwrap();
         let mut tasks = JoinSet::new();
-        tasks.spawn(spillway_operator::provider::run(operator, CancellationToken::new()));
+        let probing = Probing {
+            named: vec![
+                format!("next-door={}", plane.url().trim_start_matches("https://"))
+                    .parse()
+                    .unwrap(),
+            ],
+            reach: Reach::Anywhere,
+        };
+        tasks.spawn(spillway_operator::provider::run(
+            operator,
+            probing,
+            CancellationToken::new(),
+        ));
         let admin = plane.client().await.unwrap();
         Self {
             plane,

@@ -24,11 +24,15 @@ use rights::{code, rights};
 const OTHER_SIGNER: &str = "0x3333333333333333333333333333333333333333";
 const NODE: &str = "spillway-a-gpu0";
 
-const AGENT_RIGHTS: [&str; 13] = [
+const AGENT_RIGHTS: [&str; 17] = [
     "create serviceaccounts/token agent",
     "get leases heartbeat",
     "update leases heartbeat",
     "patch leases heartbeat",
+    "get leases ping",
+    "list leases ping",
+    "watch leases ping",
+    "patch leases ping",
     "get providerinventories inventory",
     "update providerinventories inventory",
     "patch providerinventories inventory",

@@ -18,7 +18,7 @@ const VERBS: [&str; 8] = [
     "deletecollection",
 ];
 /// Group, resource (with subresource), name.
-const OBJECTS: [(&str, &str, &str); 36] = [
+const OBJECTS: [(&str, &str, &str); 38] = [
     ("", "secrets", ""),
     ("", "secrets", "agent"),
     ("", "secrets", "join"),
@@ -40,12 +40,14 @@ const OBJECTS: [(&str, &str, &str); 36] = [
     ("batch", "jobs", ""),
     ("coordination.k8s.io", "leases", ""),
     ("coordination.k8s.io", "leases", "heartbeat"),
+    ("coordination.k8s.io", "leases", "ping"),
     ("coordination.k8s.io", "leases", "spillway-operator"),
     ("rbac.authorization.k8s.io", "roles", "agent"),
     ("rbac.authorization.k8s.io", "rolebindings", "agent"),
     ("rbac.authorization.k8s.io", "clusterroles", ""),
     ("spillway.dev", "providerinventories", ""),
     ("spillway.dev", "providerinventories", "inventory"),
+    ("spillway.dev", "providerinventories/status", "inventory"),
     ("spillway.dev", "workassignments", ""),
     ("spillway.dev", "workassignments/status", ""),
     ("spillway.dev", "gpuproviders", ""),

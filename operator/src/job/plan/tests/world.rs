@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use spillway_core::knowledge::Knowledge;
-use spillway_core::market::{Isolation, Offer, ProviderClass};
+use spillway_core::market::{Isolation, Latencies, Offer, ProviderClass};
 use spillway_core::memory::Bytes;
 use spillway_core::money::UnitPrice;
 use spillway_core::shard::{PublishedReport, ShardEntry, ShardManifest, digest};
@@ -73,7 +73,7 @@ pub(in crate::job) fn offer(provider: &str, gpus: u32, price: u64) -> Offer {
         price: UnitPrice(price),
         start_time: None,
         revision: 1,
-        latency: Knowledge::Unknown,
+        latencies: Latencies::default(),
         reputation: Knowledge::Unknown,
         available: true,
     }
