@@ -5,10 +5,11 @@ export CARGO_TARGET_DIR ?= $(SPILLWAY_CACHE)/target
 export KUBECONFIG ?= $(SPILLWAY_CACHE)/e2e/kubeconfig
 KUBERNETES := $(SPILLWAY_CACHE)/kubernetes/v1.36.3
 export KUBEBUILDER_ASSETS ?= $(KUBERNETES)
+RELEASE := $(CARGO_TARGET_DIR)/x86_64-unknown-linux-musl/release
 # kubectl, helm, kind and the kubectl-spillway plugin for the recipes below.
 export PATH := $(CARGO_TARGET_DIR)/x86_64-unknown-linux-musl/debug:$(KUBERNETES):$(PATH)
 
-.PHONY: help tools lint test test-rust test-faults test-contracts test-go test-reference e2e demo demo-down crds clusters bench-receipts
+.PHONY: help tools lint test test-rust test-faults test-contracts test-go test-reference e2e demo demo-down crds clusters bench-receipts bench-extender
 
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -20,7 +21,7 @@ tools: ## Install or build what the host lacks; the first time builds Kubernetes
 lint: tools ## Format, clippy, shellcheck, charts
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
-	for module in device-plugin relay; do (cd e2e/$$module && test -z "$$(gofmt -l .)" && go vet ./...) || exit 1; done
+	for module in device-plugin relay bench/extender-go; do (cd e2e/$$module && test -z "$$(gofmt -l .)" && go vet ./...) || exit 1; done
 	charts/check.sh
 	shellcheck -x -P SCRIPTDIR .ci/run $$(git ls-files '*.sh')
 
@@ -48,6 +49,12 @@ test-reference: ## Recompute 20 of the 200 golden vectors with the numpy referen
 
 clusters: tools ## Three kind clusters: hub, provider-a, provider-b
 	e2e/clusters/up.sh
+
+bench-extender: tools ## The extender beside a Go one: p50, p99 and memory at 16, 64 and 5,000 names
+	cargo build --release --quiet -p spillway-scheduler-plugin -p spillway-e2e-bench-extender
+	cd e2e/bench/extender-go && go build -o $(SPILLWAY_CACHE)/bench/extender-go .
+	$(RELEASE)/spillway-e2e-bench-extender --extender $(RELEASE)/spillway-scheduler-plugin \
+	  --go-extender $(SPILLWAY_CACHE)/bench/extender-go
 
 e2e: clusters settlement/contracts/node_modules ## End-to-end tests on kind
 	e2e/demo/install.sh

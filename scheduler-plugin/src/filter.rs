@@ -1,8 +1,9 @@
 //! `/filter`: which of the given nodes the pod's job accepts.
 
-use spillway_core::market::{Requirement, exclude};
+use spillway_core::market::{Offer, Requirement, exclude};
 
 use crate::attempt::{Unjudged, asked};
+use crate::given::given;
 use crate::snapshot::Snapshot;
 use crate::wire::{Args, FailedNodes, Failure, FilterResult, Text};
 
@@ -11,8 +12,8 @@ use crate::wire::{Args, FailedNodes, Failure, FilterResult, Text};
 pub fn filter<'a>(snapshot: &Snapshot, args: &'a Args<'_>) -> FilterResult<'a> {
     let nodes = args.node_names.as_deref().unwrap_or_default();
     match asked(snapshot, &args.pod) {
-        Ok(asked) => split(snapshot, &asked.requirement, nodes),
-        Err(Unjudged::Never(reason)) => all_failed(nodes, &Failure::Pod(reason)),
+        Ok(asked) => split(snapshot, nodes, |offer| judge(&asked.requirement, offer)),
+        Err(Unjudged::Never(reason)) => split(snapshot, nodes, |_| Some(Failure::Pod(reason.clone()))),
         Err(not_yet @ Unjudged::NotYet(_)) => FilterResult {
             error: Some(not_yet.to_string()),
             ..Default::default()
@@ -20,34 +21,29 @@ pub fn filter<'a>(snapshot: &Snapshot, args: &'a Args<'_>) -> FilterResult<'a> {
     }
 }
 
-fn split<'a>(snapshot: &Snapshot, requirement: &Requirement, nodes: &'a [Text<'_>]) -> FilterResult<'a> {
+fn split<'a>(
+    snapshot: &Snapshot,
+    nodes: &'a [Text<'_>],
+    judge: impl Fn(Option<&Offer>) -> Option<Failure>,
+) -> FilterResult<'a> {
     let mut fitting = Vec::with_capacity(nodes.len());
-    let mut failed = Vec::new();
-    for node in nodes.iter().map(Text::as_str) {
-        match judge(snapshot, requirement, node) {
+    let mut failed = FailedNodes::default();
+    for (node, offer) in given(snapshot, nodes) {
+        match judge(offer) {
             None => fitting.push(node),
-            Some(failure) => failed.push((node, failure)),
+            Some(failure) => failed.push(node, failure),
         }
     }
     FilterResult {
         node_names: Some(fitting),
-        failed_nodes: FailedNodes(failed),
+        failed_nodes: failed,
         error: None,
     }
 }
 
-fn judge(snapshot: &Snapshot, requirement: &Requirement, node: &str) -> Option<Failure> {
-    match snapshot.offers.get(node) {
+fn judge(requirement: &Requirement, offer: Option<&Offer>) -> Option<Failure> {
+    match offer {
         None => Some(Failure::NotOffered),
         Some(offer) => exclude(requirement, offer).map(Failure::Excluded),
-    }
-}
-
-fn all_failed<'a>(nodes: &'a [Text<'_>], failure: &Failure) -> FilterResult<'a> {
-    let failed = nodes.iter().map(|node| (node.as_str(), failure.clone())).collect();
-    FilterResult {
-        node_names: Some(Vec::new()),
-        failed_nodes: FailedNodes(failed),
-        error: None,
     }
 }

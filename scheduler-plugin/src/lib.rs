@@ -10,7 +10,10 @@
 
 pub mod attempt;
 pub mod filter;
+pub mod given;
 pub mod metrics;
+pub mod nesting;
+pub mod offers;
 pub mod prioritize;
 pub mod projection;
 pub mod publish;
@@ -18,6 +21,7 @@ pub mod server;
 pub mod snapshot;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 pub mod wire;
 pub mod world;
 

@@ -1,42 +1,39 @@
 //! `/prioritize`: the order of the given nodes. The contract has eleven scores only, so the place counts, not the
 //! distance: best 10, next 9, … and 0 from the eleventh on.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
 use spillway_core::market::{Offer, best_offers_first, exclude};
 
 use crate::attempt::{Asked, Unjudged, asked};
+use crate::given::{Given, given};
 use crate::snapshot::Snapshot;
-use crate::wire::{Args, HostPriority, Text};
+use crate::wire::{Args, HostPriority};
 
-const BEST_SCORE: i64 = 10;
+const BEST_SCORE: usize = 10;
 
 /// One score per given node, in the given order; 0 for a node that does not fit.
 ///
 /// # Errors
 /// [`Unjudged`] as for `/filter`.
 pub fn prioritize<'a>(snapshot: &Snapshot, args: &'a Args<'_>) -> Result<Vec<HostPriority<'a>>, Unjudged> {
-    let nodes = args.node_names.as_deref().unwrap_or_default();
-    let scores = best_scores(snapshot, &asked(snapshot, &args.pod)?, nodes);
-    let score = |node: &'a str| HostPriority {
-        host: node,
-        score: scores.get(node).copied().unwrap_or(0),
+    let asked = asked(snapshot, &args.pod)?;
+    let nodes = given(snapshot, args.node_names.as_deref().unwrap_or_default());
+    let best = best(&asked, &nodes);
+    let score = |offer: Option<&Offer>| {
+        let place = best
+            .iter()
+            .position(|best| offer.is_some_and(|offer| std::ptr::eq(*best, offer)));
+        place.map_or(0, |place| BEST_SCORE - place)
     };
-    Ok(nodes.iter().map(|node| score(node.as_str())).collect())
+    let scored = nodes.into_iter().map(|(host, offer)| HostPriority {
+        host,
+        score: score(offer),
+    });
+    Ok(scored.collect())
 }
 
-/// The nodes with a score above 0.
-fn best_scores<'s>(snapshot: &'s Snapshot, asked: &Asked<'_>, nodes: &[Text<'_>]) -> HashMap<&'s str, i64> {
-    let offers = nodes
-        .iter()
-        .filter_map(|node| snapshot.offers.get(node.as_str()))
-        .map(Arc::as_ref);
+/// The offers with a score above 0, best first.
+fn best<'s>(asked: &Asked<'_>, nodes: &[Given<'s, '_>]) -> Vec<&'s Offer> {
+    let offers = nodes.iter().filter_map(|(_, offer)| *offer);
     let fitting = offers.filter(|offer| exclude(&asked.requirement, offer).is_none());
-    let ordered: Vec<&Offer> = best_offers_first(&asked.requirement, &asked.weights, fitting);
-    ordered
-        .into_iter()
-        .map(|offer| offer.node.as_str())
-        .zip((1..=BEST_SCORE).rev())
-        .collect()
+    best_offers_first(&asked.requirement, &asked.weights, fitting, BEST_SCORE)
 }

@@ -4,14 +4,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use kube::ResourceExt;
-use spillway_core::market::{Offer, Requirement, Weights};
+use spillway_core::market::{Requirement, Weights};
 use spillway_crds::market::{SpecError, ValidatedJob, validate_under};
 use spillway_crds::{AttemptKind, AttemptState, InferenceJob, ShardStatus};
 
+use crate::offers::Offers;
+
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// By virtual node.
-    pub offers: HashMap<String, Arc<Offer>>,
+    pub offers: Offers,
     /// By job UID.
     pub jobs: HashMap<String, Arc<JobView>>,
 }

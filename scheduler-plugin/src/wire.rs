@@ -5,7 +5,6 @@
 
 use std::borrow::Cow;
 
-use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use spillway_core::market::Exclusion;
 
@@ -83,17 +82,36 @@ pub struct FilterResult<'a> {
     pub error: Option<String>,
 }
 
-/// Node name and reason, a JSON object on the wire.
+/// Node names and reasons, a JSON object on the wire. Few reasons hold for many nodes, so each is put into words once.
 #[derive(Debug, Default, PartialEq)]
-pub struct FailedNodes<'a>(pub Vec<(&'a str, Failure)>);
+pub struct FailedNodes<'a> {
+    /// Node and place of its reason.
+    nodes: Vec<(&'a str, usize)>,
+    reasons: Vec<(Failure, String)>,
+}
+
+impl<'a> FailedNodes<'a> {
+    pub fn push(&mut self, node: &'a str, failure: Failure) {
+        // The last reason is likeliest to come again; there are some twenty at most.
+        let known = self.reasons.iter().rposition(|(known, _)| *known == failure);
+        let place = known.unwrap_or_else(|| {
+            let words = failure.to_string();
+            self.reasons.push((failure, words));
+            self.reasons.len() - 1
+        });
+        self.nodes.push((node, place));
+    }
+
+    /// Nodes with their reasons, in the order in which they were given.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&'a str, &str)> {
+        let words = |place: usize| self.reasons.get(place).map_or("", |(_, words)| words.as_str());
+        self.nodes.iter().map(move |(node, place)| (*node, words(*place)))
+    }
+}
 
 impl Serialize for FailedNodes<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (node, failure) in &self.0 {
-            map.serialize_entry(node, failure)?;
-        }
-        map.end()
+        serializer.collect_map(self.iter())
     }
 }
 
@@ -109,16 +127,10 @@ pub enum Failure {
     Pod(std::sync::Arc<str>),
 }
 
-impl Serialize for Failure {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
 /// `HostPriority`; scores from 0 to 10.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct HostPriority<'a> {
     pub host: &'a str,
-    pub score: i64,
+    pub score: usize,
 }

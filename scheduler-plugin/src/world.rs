@@ -69,10 +69,11 @@ impl World {
     /// The state of all that was applied so far.
     pub fn snapshot(&mut self) -> Snapshot {
         self.refresh();
-        let offers = self.offers.values().flatten();
+        let mut offers = Vec::with_capacity(self.offers.values().map(Vec::len).sum());
+        offers.extend(self.offers.values().flatten().cloned());
         let jobs = self.jobs.iter().map(|(_, job)| job);
         Snapshot {
-            offers: offers.map(|offer| (offer.node.clone(), Arc::clone(offer))).collect(),
+            offers: offers.into_iter().collect(),
             jobs: jobs.map(|job| (job.uid.clone(), Arc::clone(job))).collect(),
         }
     }

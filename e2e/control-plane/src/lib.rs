@@ -8,4 +8,5 @@ mod certificates;
 mod chart;
 mod server;
 
+pub use certificates::{Authority, Signed};
 pub use server::{ADMIN_TOKEN, ControlPlane, assets, eventually};

@@ -75,6 +75,28 @@ fn scores_end_at_zero_after_ten_nodes() {
     assert_eq!(scores, [10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 0, 0, 0]);
 }
 
+/// kube-scheduler adds up the scores of a host that is named twice.
+#[test]
+fn a_node_that_is_named_twice_counts_once() {
+    let nodes = [
+        "spillway-near-h1",
+        "nobody",
+        "spillway-far-h1",
+        "spillway-near-h1",
+        "nobody",
+        "spillway-far-h1",
+    ];
+    let answer = filtered(&snapshot(), &request("work", 0, &nodes));
+    assert_eq!(answer["NodeNames"], json!(["spillway-near-h1", "spillway-far-h1"]));
+    assert_eq!(answer["FailedNodes"], json!({"nobody": "no provider offers this node"}));
+    let expected = json!([
+        {"Host": "spillway-near-h1", "Score": 9},
+        {"Host": "nobody", "Score": 0},
+        {"Host": "spillway-far-h1", "Score": 10},
+    ]);
+    assert_eq!(prioritized(&snapshot(), &request("work", 0, &nodes)), Ok(expected));
+}
+
 #[test]
 fn a_check_goes_to_another_owner() {
     let answer = filtered(&snapshot(), &request("check", 1, &NODES));

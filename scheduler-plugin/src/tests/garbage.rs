@@ -1,5 +1,6 @@
 //! Whatever a client sends over a real connection, the answer is a status, a sentence and a Content-Length.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::objects::{request, snapshot};
 use crate::metrics::Metrics;
 use crate::publish::Published;
-use crate::server::{self, Extender, MAX_BODY_BYTES};
+use crate::server::{self, Extender, Listener, MAX_BODY_BYTES, check_exposure};
 use crate::snapshot::Snapshot;
 use crate::wire::Args;
 use crate::{filter, prioritize};
@@ -40,7 +41,7 @@ async fn serve(snapshot: Option<Snapshot>) -> Served {
         published,
         metrics: Metrics::register(&registry).unwrap(),
     };
-    let server = tokio::spawn(server::serve(listener, extender, cancelled.clone()));
+    let server = tokio::spawn(server::serve(Listener::Plain(listener), extender, cancelled.clone()));
     Served {
         address,
         registry,
@@ -113,8 +114,30 @@ fn garbage() -> Vec<(&'static str, u16, String)> {
         ),
         (
             "deep nesting where nothing is read",
-            200,
+            400,
             format!(r#"{{"Pod": {{"spec": {}}}, "NodeNames": []}}"#, deep(100_000)),
+        ),
+        (
+            "nesting as deep as is allowed",
+            200,
+            format!(r#"{{"Pod": {{"spec": {}}}, "NodeNames": []}}"#, deep(62)),
+        ),
+        (
+            "one level more",
+            400,
+            format!(r#"{{"Pod": {{"spec": {}}}, "NodeNames": []}}"#, deep(63)),
+        ),
+        ("lists that never end", 400, "[".repeat(1_000_000)),
+        ("a string that never ends", 400, format!("\"{}", "x".repeat(1_000_000))),
+        (
+            "infinity",
+            400,
+            with("/NodeNames", json!(["x"])).replace("\"x\"", "1e999999"),
+        ),
+        (
+            "the same key twice",
+            400,
+            r#"{"Pod": {}, "NodeNames": ["a"], "NodeNames": ["b"]}"#.to_owned(),
         ),
         ("no pod", 400, r#"{"NodeNames": []}"#.to_owned()),
         ("null pod", 400, with("/Pod", Value::Null)),
@@ -170,14 +193,70 @@ async fn garbage_gets_a_status_and_a_sentence() {
     assert_eq!((status, answer.starts_with("the body is no ExtenderArgs")), (400, true));
 }
 
+/// 64 MB of garbage, announced and unannounced: refused, and never held in memory.
 #[tokio::test]
 async fn a_huge_body_is_refused() {
     let served = serve(Some(snapshot())).await;
     let (status, _, answer) = post(served.address, "/filter", &vec![b' '; MAX_BODY_BYTES + 1]).await;
+    let refusal = "the body is larger than 4194304 bytes";
+    assert_eq!((status, answer.as_str()), (413, refusal));
+    let before = resident_bytes();
+    for _ in 0..4 {
+        let (status, answer) = post_chunks(served.address, 64).await;
+        assert_eq!((status, answer.as_str()), (413, refusal));
+    }
+    let grown = resident_bytes().saturating_sub(before);
+    assert!(grown < 32 << 20, "{grown} bytes more after 256 MB");
     assert_eq!(
-        (status, answer.as_str()),
-        (413, "the body is larger than 4194304 bytes")
+        post(served.address, "/filter", valid().to_string().as_bytes()).await.0,
+        200
     );
+}
+
+/// Sends chunks of 1 MiB until the server answers, without saying how many there will be.
+async fn post_chunks(address: SocketAddr, chunks: usize) -> (u16, String) {
+    let (mut reader, mut writer) = TcpStream::connect(address).await.unwrap().into_split();
+    let chunk = [b"100000\r\n".as_slice(), &vec![b'{'; 1 << 20], b"\r\n"].concat();
+    let sending = tokio::spawn(async move {
+        let head =
+            b"POST /filter HTTP/1.1\r\nhost: extender\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n";
+        writer.write_all(head).await.unwrap();
+        for _ in 0..chunks {
+            if writer.write_all(&chunk).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut answer = Vec::new();
+    let _ = reader.read_to_end(&mut answer).await;
+    sending.await.unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+/// Of this process.
+fn resident_bytes() -> usize {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}
+
+#[test]
+fn only_loopback_goes_without_tls() {
+    let check = |address: &str, tls, insists| check_exposure(address.parse().unwrap(), tls, insists).is_ok();
+    for loopback in ["127.0.0.1:1", "127.8.8.8:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+        assert!(check(loopback, false, false), "{loopback}");
+    }
+    for exposed in [
+        "0.0.0.0:1",
+        "[::]:1",
+        "10.0.0.1:1",
+        "[fe80::1]:1",
+        "[::ffff:10.0.0.1]:1",
+    ] {
+        assert!(!check(exposed, false, false), "{exposed}");
+        assert!(check(exposed, true, false) && check(exposed, false, true), "{exposed}");
+    }
 }
 
 #[tokio::test]
@@ -265,10 +344,13 @@ proptest! {
         let snapshot = snapshot();
         let answer = filter(&snapshot, &args);
         // kube-scheduler takes a name that it did not send for an error.
-        let answered = answer.node_names.iter().flatten().chain(answer.failed_nodes.0.iter().map(|(node, _)| node));
-        prop_assert!(answered.clone().all(|node| names.iter().any(|name| name == node)));
-        prop_assert!(answer.error.is_some() || answered.count() == names.len());
+        let failed = answer.failed_nodes.iter().map(|(node, _)| node);
+        let answered: Vec<&str> = answer.node_names.iter().flatten().copied().chain(failed).collect();
+        let distinct: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+        prop_assert!(answered.iter().all(|node| distinct.contains(node)));
+        prop_assert!(answer.error.is_some() || answered.len() == distinct.len());
         let scores = prioritize(&snapshot, &args).unwrap_or_default();
-        prop_assert!(scores.iter().all(|score| (0..=10).contains(&score.score)));
+        prop_assert!(scores.iter().all(|score| score.score <= 10));
+        prop_assert!(scores.is_empty() || scores.len() == distinct.len());
     }
 }

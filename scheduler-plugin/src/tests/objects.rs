@@ -21,7 +21,8 @@ pub(super) fn provider(name: &str, price_micro: u64, accepted: u64) -> GpuProvid
         "status": {
             "conditions": [{"type": "Ready", "status": "True", "reason": "Fresh", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
             "unitPriceMicro": price_micro, "offerRevision": 3, "gpus": 6, "hosts": [host("h1", 2), host("h2", 4)],
-            "latency": {"medianMicros": 4000, "p95Micros": 9000, "samples": 20, "measuredAt": "2026-01-01T00:00:00Z"},
+            "latencies": [{"to": "hub", "medianMicros": 4000, "p95Micros": 9000, "jitterMicros": 500, "samples": 20,
+                "measuredAt": "2026-01-01T00:00:00Z"}],
             "reputation": {"accepted": accepted, "rejected": 0},
         },
     }))

@@ -1,5 +1,4 @@
-//! A real kube-scheduler with the documented configuration, a real API server, this extender: pods go where the market
-//! says, and a pod that fits nowhere is told why.
+//! A hub's control plane with a market of three providers, a kube-scheduler, and the extender in this process.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -20,49 +19,23 @@ use spillway_e2e_control_plane::{ADMIN_TOKEN, ControlPlane, assets, eventually};
 use spillway_process::Health;
 use spillway_scheduler_plugin::metrics::Metrics;
 use spillway_scheduler_plugin::publish::{Published, changes, publish};
-use spillway_scheduler_plugin::server::{self, Extender};
+use spillway_scheduler_plugin::server::{self, Extender, Listener};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 const TEAM: &str = "team-a";
 /// Provider and micro-USD per GPU-hour. The job's cap is 1.20.
-const PROVIDERS: [(&str, u64); 3] = [("cheap", 800_000), ("fair", 1_000_000), ("dear", 1_300_000)];
+pub(crate) const PROVIDERS: [(&str, u64); 3] = [("cheap", 800_000), ("fair", 1_000_000), ("dear", 1_300_000)];
 
-#[tokio::test(flavor = "multi_thread")]
-async fn pods_go_where_the_market_says() -> anyhow::Result<()> {
-    let plane = ControlPlane::start().await?;
-    let client = plane.client().await?;
-    let folder = tempfile::tempdir()?;
-    let (address, published) = serve_extender(&client).await?;
-    let _scheduler = Scheduler::start(&plane, folder.path(), address)?;
-    let job_uid = make_market(&client).await?;
-    await_snapshot(&published, &job_uid).await?;
-
-    // Two GPUs per host. The check leaves `cheap`, who ran the shard; Work attempts fill `cheap`, then `fair`.
-    assert_eq!(
-        bound_node(&client, &pod(&job_uid, 1, "check")).await?,
-        "spillway-fair-h1"
-    );
-    assert_eq!(
-        bound_node(&client, &pod(&job_uid, 2, "work")).await?,
-        "spillway-cheap-h1"
-    );
-    assert_eq!(
-        bound_node(&client, &pod(&job_uid, 3, "work")).await?,
-        "spillway-cheap-h1"
-    );
-    assert_eq!(
-        bound_node(&client, &pod(&job_uid, 4, "work")).await?,
-        "spillway-fair-h1"
-    );
-    let refusal = refusal(&client, &pod(&job_uid, 5, "work")).await?;
-    assert!(refusal.contains("over the price cap of 1.20 per GPU-hour"), "{refusal}");
-    assert!(refusal.contains("Insufficient nvidia.com/gpu"), "{refusal}");
-    Ok(())
+/// An extender that this process serves.
+pub(crate) struct Served {
+    pub(crate) address: SocketAddr,
+    pub(crate) published: Published,
+    pub(crate) extender: Extender,
 }
 
-async fn serve_extender(client: &Client) -> anyhow::Result<(SocketAddr, Published)> {
+pub(crate) async fn serve_extender(client: &Client) -> anyhow::Result<Served> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let (published, token) = (Published::default(), CancellationToken::new());
@@ -78,11 +51,15 @@ async fn serve_extender(client: &Client) -> anyhow::Result<(SocketAddr, Publishe
         metrics,
         token.clone(),
     ));
-    tokio::spawn(server::serve(listener, extender, token));
-    Ok((address, published))
+    tokio::spawn(server::serve(Listener::Plain(listener), extender.clone(), token));
+    Ok(Served {
+        address,
+        published,
+        extender,
+    })
 }
 
-async fn await_snapshot(published: &Published, job_uid: &str) -> anyhow::Result<()> {
+pub(crate) async fn await_snapshot(published: &Published, job_uid: &str) -> anyhow::Result<()> {
     eventually(
         "the snapshot holds three offers and the expected check",
         LIMIT,
@@ -96,14 +73,22 @@ async fn await_snapshot(published: &Published, job_uid: &str) -> anyhow::Result<
 }
 
 /// A kube-scheduler process; ended on drop.
-struct Scheduler(Child);
+pub(crate) struct Scheduler(Child);
 
 impl Scheduler {
-    fn start(plane: &ControlPlane, folder: &Path, extender: SocketAddr) -> anyhow::Result<Self> {
+    /// `change` may change the extender's part of the configuration.
+    pub(crate) fn start(
+        plane: &ControlPlane,
+        folder: &Path,
+        extender: SocketAddr,
+        change: impl FnOnce(&mut Value),
+    ) -> anyhow::Result<Self> {
         let kubeconfig = folder.join("kubeconfig");
         std::fs::write(&kubeconfig, serde_json::to_vec(&plane.kubeconfig(ADMIN_TOKEN)?)?)?;
         let configuration = folder.join("configuration.yaml");
-        std::fs::write(&configuration, serde_json::to_vec(&documented(&kubeconfig, extender)?)?)?;
+        let mut documented = documented(&kubeconfig, extender)?;
+        change(&mut documented["extenders"][0]);
+        std::fs::write(&configuration, serde_json::to_vec(&documented)?)?;
         let log = || {
             if std::env::var_os("CONTROL_PLANE_LOG").is_some() {
                 Stdio::inherit()
@@ -131,26 +116,35 @@ impl Drop for Scheduler {
 
 /// The README's configuration; only addresses and leader election differ.
 fn documented(kubeconfig: &Path, extender: SocketAddr) -> anyhow::Result<Value> {
-    let (_, rest) = include_str!("../README.md")
-        .split_once("```yaml\n")
-        .context("no YAML in the README")?;
-    let (yaml, _) = rest.split_once("```").context("endless YAML in the README")?;
-    let mut configuration: Value = serde_yaml::from_str(yaml)?;
+    let mut configuration = documented_yaml(0)?;
     configuration["leaderElection"] = json!({"leaderElect": false});
     configuration["clientConnection"]["kubeconfig"] = json!(kubeconfig);
     configuration["extenders"][0]["urlPrefix"] = json!(format!("http://{extender}"));
     Ok(configuration)
 }
 
-/// Providers with one node of two GPUs each, and a job whose first shard `cheap` has computed. Gives the job's UID.
-async fn make_market(client: &Client) -> anyhow::Result<String> {
+/// A YAML block of the README, counted from 0.
+pub(crate) fn documented_yaml(number: usize) -> anyhow::Result<Value> {
+    let blocks = include_str!("../../README.md").split("```yaml\n").skip(1);
+    let mut blocks = blocks.filter_map(|block| block.split_once("```"));
+    let (yaml, _) = blocks.nth(number).context("no such YAML in the README")?;
+    Ok(serde_yaml::from_str(yaml)?)
+}
+
+/// An address where nobody listens.
+pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+/// Providers with one node of `gpus` GPUs each, and a job whose first shard `cheap` has computed. Gives the job's UID.
+pub(crate) async fn make_market(client: &Client, gpus: u32) -> anyhow::Result<String> {
     create(
         &Api::<Namespace>::all(client.clone()),
         json!({"metadata": {"name": TEAM}}),
     )
     .await?;
     for (provider, price) in PROVIDERS {
-        make_provider(client, provider, price).await?;
+        make_provider(client, provider, price, gpus).await?;
     }
     let jobs = Api::<InferenceJob>::namespaced(client.clone(), TEAM);
     let job = create(&jobs, job()).await?;
@@ -164,11 +158,11 @@ async fn make_market(client: &Client) -> anyhow::Result<String> {
     job.uid().context("a job without a UID")
 }
 
-async fn make_provider(client: &Client, name: &str, price: u64) -> anyhow::Result<()> {
+async fn make_provider(client: &Client, name: &str, price: u64, gpus: u32) -> anyhow::Result<()> {
     let node = names::virtual_node(name, "h1");
     let nodes = Api::<Node>::all(client.clone());
     create(&nodes, json!({"metadata": {"name": node}})).await?;
-    let room = json!({names::GPU_RESOURCE: "2", "cpu": "64", "memory": "256Gi", "pods": "100"});
+    let room = json!({names::GPU_RESOURCE: gpus.to_string(), "cpu": "64", "memory": "256Gi", "pods": "100"});
     set_status(&nodes, &node, json!({"capacity": room, "allocatable": room})).await?;
 
     let providers = Api::<GpuProvider>::all(client.clone());
@@ -176,8 +170,8 @@ async fn make_provider(client: &Client, name: &str, price: u64) -> anyhow::Resul
     create(&providers, json!({"metadata": {"name": name}, "spec": spec})).await?;
     let ready = json!({"type": "Ready", "status": "True", "reason": "Fresh", "message": "",
         "lastTransitionTime": "2026-01-01T00:00:00Z"});
-    let host = json!({"name": "h1", "node": node, "product": "NVIDIA-L4", "gpus": 2, "memoryMebibytes": 24576});
-    let status = json!({"conditions": [ready], "unitPriceMicro": price, "gpus": 2, "hosts": [host]});
+    let host = json!({"name": "h1", "node": node, "product": "NVIDIA-L4", "gpus": gpus, "memoryMebibytes": 24576});
+    let status = json!({"conditions": [ready], "unitPriceMicro": price, "gpus": gpus, "hosts": [host]});
     set_status(&providers, name, status).await
 }
 
@@ -188,13 +182,13 @@ fn job() -> Value {
     }})
 }
 
-/// The pod of an attempt of shard 0 as the operator makes it, pinned to all three nodes.
-fn pod(job_uid: &str, attempt: u16, kind: &str) -> Value {
+/// The pod of an attempt of shard 0 as the operator makes it, pinned to the nodes of `candidates`.
+pub(crate) fn pod(job_uid: &str, attempt: u16, kind: &str, candidates: &[(&str, u64)]) -> Value {
     let term = |(provider, _): &(&str, u64)| {
         let node = names::virtual_node(provider, "h1");
         json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]})
     };
-    let terms: Vec<Value> = PROVIDERS.iter().map(term).collect();
+    let terms: Vec<Value> = candidates.iter().map(term).collect();
     let affinity = json!({"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}});
     let owner = json!({"apiVersion": "spillway.dev/v1alpha1", "kind": "InferenceJob", "name": "embed", "uid": job_uid,
         "controller": true});
@@ -216,19 +210,27 @@ fn pod(job_uid: &str, attempt: u16, kind: &str) -> Value {
     })
 }
 
-async fn bound_node(client: &Client, pod: &Value) -> anyhow::Result<String> {
+pub(crate) async fn bound_node(client: &Client, pod: &Value) -> anyhow::Result<String> {
     let (pods, name) = make_pod(client, pod).await?;
+    bound(&pods, &name).await
+}
+
+pub(crate) async fn bound(pods: &Api<Pod>, name: &str) -> anyhow::Result<String> {
     eventually("the pod is bound", LIMIT, || async {
-        pods.get(&name).await.ok()?.spec?.node_name
+        pods.get(name).await.ok()?.spec?.node_name
     })
     .await
 }
 
 /// The message of the condition that says why the pod is not scheduled.
-async fn refusal(client: &Client, pod: &Value) -> anyhow::Result<String> {
+pub(crate) async fn refusal(client: &Client, pod: &Value) -> anyhow::Result<String> {
     let (pods, name) = make_pod(client, pod).await?;
+    refused(&pods, &name).await
+}
+
+pub(crate) async fn refused(pods: &Api<Pod>, name: &str) -> anyhow::Result<String> {
     eventually("the pod is refused", LIMIT, || async {
-        let mut conditions = pods.get(&name).await.ok()?.status?.conditions?.into_iter();
+        let mut conditions = pods.get(name).await.ok()?.status?.conditions?.into_iter();
         conditions
             .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")?
             .message
@@ -236,7 +238,7 @@ async fn refusal(client: &Client, pod: &Value) -> anyhow::Result<String> {
     .await
 }
 
-async fn make_pod(client: &Client, pod: &Value) -> anyhow::Result<(Api<Pod>, String)> {
+pub(crate) async fn make_pod(client: &Client, pod: &Value) -> anyhow::Result<(Api<Pod>, String)> {
     let pods = Api::<Pod>::namespaced(client.clone(), TEAM);
     let made = create(&pods, pod.clone()).await?;
     Ok((pods, made.name_any()))

@@ -1,0 +1,3 @@
+module spillway.dev/e2e/bench/extender-go
+
+go 1.26
