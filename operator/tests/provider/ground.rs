@@ -29,6 +29,8 @@ pub(crate) struct Hub {
 
 impl Hub {
     pub(crate) async fn start() -> Self {
+        // RUST_LOG=warn says why something was not applied.
+        spillway_process::init_telemetry();
         let plane = ControlPlane::start().await.unwrap();
         let operator = plane.chart_client("spillway-operator").await.unwrap();
         plane.apply_chart_objects("spillway-agent-tokens").await.unwrap();

@@ -33,7 +33,8 @@ impl Ground {
     /// A pod that is made while the extender is broken waits with a reason that holds `words`, and is placed once it is
     /// whole again.
     async fn waits_until(&mut self, words: &str, heal: impl AsyncFnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
-        let (pods, name) = make_pod(&self.client, &self.next()).await?;
+        let pod = self.next();
+        let (pods, name) = make_pod(&self.client, &pod).await?;
         let reason = refused(&pods, &name).await?;
         anyhow::ensure!(reason.contains(words), "expected `{words}`: {reason}");
         let node = pods.get(&name).await?.spec.and_then(|spec| spec.node_name);
