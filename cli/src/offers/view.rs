@@ -55,6 +55,7 @@ pub(super) struct LatencyView {
     pub(super) to: String,
     pub(super) median_micros: u64,
     pub(super) p95_micros: u64,
+    pub(super) jitter_micros: u64,
     pub(super) measured_at: Time,
 }
 
@@ -114,14 +115,14 @@ fn view(provider: &GpuProvider, offer: &Offer, free_is_known: bool) -> OfferView
 }
 
 fn latency(status: &spillway_crds::GpuProviderStatus) -> Vec<LatencyView> {
-    let fact = status.latency.iter();
     let view = |fact: &spillway_crds::LatencyFact| LatencyView {
-        to: "hub".to_owned(),
+        to: fact.to.clone(),
         median_micros: fact.median_micros,
         p95_micros: fact.p95_micros,
+        jitter_micros: fact.jitter_micros,
         measured_at: fact.measured_at.clone(),
     };
-    fact.map(view).collect()
+    status.latencies.iter().map(view).collect()
 }
 
 fn readiness(provider: &GpuProvider, conditions: &[Condition]) -> (String, String) {

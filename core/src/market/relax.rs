@@ -116,7 +116,7 @@ impl Relaxation {
                 from: cap,
                 to: offer.price,
             },
-            Exclusion::Latency { bound_micros } => match offer.latency {
+            Exclusion::Latency { bound_micros } => match offer.latencies.to(&requirement.latency_to) {
                 Knowledge::Known(latency) => Self::MaxLatency {
                     from: bound_micros,
                     to: latency_bound(latency.p95),

@@ -81,17 +81,14 @@ const PROPOSALS: &[Proposal] = &[
     (
         |need, offer| {
             need.max_latency_p95 = Some(80_000);
-            offer.latency = Knowledge::Known(LatencyMicros {
-                median: 90_000,
-                p95: 101_000,
-            });
+            offer.latencies = latency_to(HUB, 101_000);
         },
         Some("raise spec.placement.maxLatency.p95 from 80ms to 120ms: 1 offer fits then"),
     ),
     (
         |need, offer| {
             need.max_latency_p95 = Some(80_000);
-            offer.latency = Knowledge::Unknown;
+            offer.latencies = Latencies::default();
         },
         Some("remove spec.placement.maxLatency: 1 offer fits then"),
     ),
@@ -202,7 +199,7 @@ fn jitter_of_a_measurement_moves_no_proposal() {
     let mut need = requirement();
     need.max_latency_p95 = Some(80_000);
     let measured = |p95| Offer {
-        latency: Knowledge::Known(LatencyMicros { median: 1, p95 }),
+        latencies: latency_to(HUB, p95),
         ..offer("a")
     };
     let first = words(&need, &[measured(121_000)]);

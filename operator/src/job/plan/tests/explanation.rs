@@ -1,7 +1,7 @@
 //! What the status says while nothing fits: what would help, and nothing new without news.
 
-use spillway_core::knowledge::Knowledge;
-use spillway_core::market::LatencyMicros;
+use spillway_core::latency::{HUB, LatencyMicros};
+use spillway_core::market::Latencies;
 use spillway_crds::{FieldAction, FieldChange, PlacementExplanation};
 
 use super::world::{JOB, World, offer};
@@ -65,10 +65,17 @@ fn a_measurement_that_wobbles_is_no_news() {
         "  placement: {maxLatency: {to: hub, p95: 80ms}}\n  execution",
     );
     let mut world = stuck(&job, &[("a", 1_000_000), ("b", 1_100_000)]);
-    let measured = |p95| Knowledge::Known(LatencyMicros { median: 90_000, p95 });
+    let measured = |p95| -> Latencies {
+        let figure = LatencyMicros {
+            median: 90_000,
+            p95,
+            jitter: 0,
+        };
+        std::iter::once((HUB.to_owned(), figure)).collect()
+    };
     world.change_offers(|offers| {
-        offers[0].latency = measured(130_000);
-        offers[1].latency = measured(190_000);
+        offers[0].latencies = measured(130_000);
+        offers[1].latencies = measured(190_000);
     });
     world.settle("measured");
     let before = explanation(&world);
@@ -76,7 +83,7 @@ fn a_measurement_that_wobbles_is_no_news() {
     let expected = "raise spec.placement.maxLatency.p95 from 80ms to 150ms: 1 offer fits then";
     assert_eq!(change, expected);
     for p95 in [121_000, 131_500, 149_999] {
-        world.change_offers(|offers| offers[0].latency = measured(p95));
+        world.change_offers(|offers| offers[0].latencies = measured(p95));
         let plan = world.plan();
         assert!(world.is_converged(&plan), "at {p95}: {:?}", plan.actions);
     }
