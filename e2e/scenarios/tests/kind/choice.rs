@@ -11,7 +11,7 @@ const CHEAP: &str = "provider-a";
 /// Dearer, and near.
 const NEAR: &str = "provider-b";
 const COMPLETE_WITHIN: Duration = Duration::from_secs(240);
-/// A few heartbeats, and the agent's word of them.
+/// A few heartbeats, the agent's word of them, and the hub's own pings to check it.
 const MEASURED_WITHIN: Duration = Duration::from_secs(180);
 /// Less than the relay's delay there and back: what must lie between the two.
 const APART_MICROS: u64 = 50_000;
@@ -29,9 +29,9 @@ async fn provider_of(scene: &Scene, manifest: Value) -> anyhow::Result<String> {
 
 async fn p95(scene: &Scene, provider: &str) -> anyhow::Result<Option<u64>> {
     let status = scene.ground.gpu_providers().get(provider).await?.status;
-    Ok(status
-        .and_then(|status| status.latency)
-        .map(|latency| latency.p95_micros))
+    let latencies = status.unwrap_or_default().latencies;
+    let to_hub = latencies.iter().find(|latency| latency.to == "hub");
+    Ok(to_hub.map(|latency| latency.p95_micros))
 }
 
 /// Milliseconds between the two providers' measured latencies, once they are known and apart.
