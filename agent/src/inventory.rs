@@ -6,7 +6,6 @@
 mod hosts;
 mod latency;
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -18,7 +17,7 @@ use spillway_core::latency::{HUB, Measured};
 use spillway_core::money::UnitPrice;
 use spillway_crds::names::INVENTORY_NAME;
 use spillway_crds::{HostClaim, LatencyClaim, ProbeTarget, ProviderInventorySpec};
-use spillway_probe::Distances;
+use spillway_probe::Probes;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -43,9 +42,7 @@ pub struct Inventory {
     /// Round trips to the hub.
     pub latency: watch::Receiver<Option<Measured>>,
     /// Round trips to probe targets.
-    pub distances: watch::Receiver<Distances>,
-    /// Where the addresses of the hub's probe targets are published.
-    pub addresses: watch::Sender<BTreeSet<String>>,
+    pub probes: Probes,
     /// Where others may measure their distance to us.
     pub probe_address: Option<String>,
     /// Where the claims are published.
@@ -98,7 +95,8 @@ impl Inventory {
         let inventories = hub.inventories();
         let mut inventory = within(inventories.get(INVENTORY_NAME)).await?;
         let targets = inventory.status.clone().unwrap_or_default().probe_targets;
-        self.ask_for(&targets);
+        let addresses = targets.iter().map(|target| target.address.clone());
+        self.probes.ask_for(addresses.collect());
         let figures = self.figures(&targets);
         let latencies = latency::claims(&inventory.spec.latencies, &figures, Timestamp::now());
         let next = self.spec(hosts, latencies);
@@ -111,15 +109,6 @@ impl Inventory {
         Ok(())
     }
 
-    fn ask_for(&self, targets: &[ProbeTarget]) {
-        let wanted = targets.iter().map(|target| target.address.clone()).collect();
-        self.addresses.send_if_modified(|known| {
-            let changed = *known != wanted;
-            *known = wanted;
-            changed
-        });
-    }
-
     /// All figures that there are now.
     fn figures(&self, targets: &[ProbeTarget]) -> Vec<latency::Figure> {
         let hub = self.latency.borrow().map(|measured| latency::Figure {
@@ -127,7 +116,7 @@ impl Inventory {
             target: None,
             measured,
         });
-        let distances = self.distances.borrow();
+        let distances = self.probes.distances.borrow();
         let others = targets.iter().filter_map(|target| {
             Some(latency::Figure {
                 to: target.location.clone(),

@@ -4,7 +4,7 @@
 //! work pods here; signed receipts. `credential` and `keys` say who we are, `inventory` what we have, `heartbeat`
 //! that we live, `pong` how far we are, `work` what we do. May depend on `core`, `crds` and `process`.
 
-use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -13,10 +13,11 @@ use k8s_openapi::api::core::v1::{Node, Secret};
 use kube::{Api, Client};
 use prometheus::Registry;
 use spillway_core::knowledge::Knowledge;
-use spillway_probe::{Distances, Prober, Reach, echo};
+use spillway_probe::{Prober, Reach, echo};
 use spillway_process::{Health, Tasks, init_telemetry, install_crypto_provider, serve};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use spillway_agent::bundle::Bundle;
 use spillway_agent::credential::Keeper;
@@ -64,8 +65,7 @@ fn start(
     let (source, link) = hub::link();
     let (latency_in, latency) = watch::channel(None);
     let (hosts_in, hosts) = watch::channel(Knowledge::Unknown);
-    let (addresses_in, addresses) = watch::channel(BTreeSet::new());
-    let (distances_in, distances) = watch::channel(Distances::new());
+    let (prober, probes) = Prober::new(reach(&settings), PROBE_PERIOD);
 
     let policy = Policy {
         terms: bundle.terms.clone(),
@@ -96,21 +96,10 @@ fn start(
         keys,
         price: settings.price,
         latency,
-        distances,
-        addresses: addresses_in,
+        probes,
         probe_address: settings.probe_address,
         hosts: hosts_in,
         metrics: metrics.clone(),
-    };
-    let prober = Prober {
-        addresses,
-        distances: distances_in,
-        reach: if settings.probe_private_networks {
-            Reach::Anywhere
-        } else {
-            Reach::Public
-        },
-        period: PROBE_PERIOD,
     };
     let ponger = Ponger {
         hub: link.clone(),
@@ -139,13 +128,22 @@ fn start(
     tasks.spawn("probe", prober.run(token.clone()));
     tasks.spawn("pong", ponger.run(token.clone()));
     if let Some(address) = settings.probe_listen {
-        let token = token.clone();
-        tasks.spawn("echo", async move {
-            let bound = TcpListener::bind(address).await;
-            let listener = bound.with_context(|| format!("--probe-listen {address}"))?;
-            echo(listener, token).await
-        });
+        tasks.spawn("echo", open_echo(address, token.clone()));
     }
     tasks.spawn("work", worker.run(token));
     Ok(tasks)
+}
+
+fn reach(settings: &Settings) -> Reach {
+    if settings.probe_private_networks {
+        Reach::Anywhere
+    } else {
+        Reach::Public
+    }
+}
+
+async fn open_echo(address: SocketAddr, cancelled: CancellationToken) -> anyhow::Result<()> {
+    let bound = TcpListener::bind(address).await;
+    let listener = bound.with_context(|| format!("--probe-listen {address}"))?;
+    echo(listener, cancelled).await
 }

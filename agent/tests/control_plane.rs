@@ -3,7 +3,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use alloy_primitives::B256;
@@ -38,7 +37,7 @@ use spillway_crds::{
     ASSIGNMENT_FINALIZER, AssignmentState, ProviderInventory, WorkAssignment, WorkAssignmentSpec, names,
 };
 use spillway_e2e_control_plane::{ControlPlane, eventually};
-use spillway_probe::{Distances, Prober, Reach};
+use spillway_probe::{Prober, Reach};
 use spillway_process::Health;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -223,8 +222,7 @@ async fn start_agent(plane: &ControlPlane, bundle: Bundle) -> anyhow::Result<Joi
     let (source, link) = hub::link();
     let (latency_in, latency) = watch::channel(None);
     let (hosts_in, hosts) = watch::channel(Knowledge::Unknown);
-    let (addresses_in, addresses) = watch::channel(BTreeSet::new());
-    let (distances_in, distances) = watch::channel(Distances::new());
+    let (prober, probes) = Prober::new(Reach::Anywhere, Duration::from_millis(200));
     let price = UnitPrice(900_000);
     let pods = PodSettings {
         namespace: WORK.to_owned(),
@@ -266,25 +264,21 @@ async fn start_agent(plane: &ControlPlane, bundle: Bundle) -> anyhow::Result<Joi
         keys,
         price,
         latency,
-        distances,
-        addresses: addresses_in,
+        probes,
         probe_address: None,
         hosts: hosts_in,
         metrics: metrics.clone(),
     };
     tasks.spawn(inventory.run(token.clone()));
-    let prober = Prober {
-        addresses,
-        distances: distances_in,
-        reach: Reach::Anywhere,
-        period: Duration::from_millis(200),
-    };
     tasks.spawn(prober.run(token.clone()));
-    let ponger = Ponger {
-        hub: link.clone(),
-        metrics: metrics.clone(),
-    };
-    tasks.spawn(ponger.run(token.clone()));
+    let (hub, metrics_of_pongs) = (link.clone(), metrics.clone());
+    tasks.spawn(
+        Ponger {
+            hub,
+            metrics: metrics_of_pongs,
+        }
+        .run(token.clone()),
+    );
     let health = Health::default();
     tasks.spawn(
         Worker {

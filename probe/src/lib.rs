@@ -8,5 +8,5 @@ mod prober;
 mod round_trip;
 
 pub use echo::echo;
-pub use prober::{Distances, Prober};
+pub use prober::{Distances, Prober, Probes};
 pub use round_trip::{Reach, RoundTripError, round_trip};

@@ -21,11 +21,29 @@ pub type Distances = BTreeMap<String, Measured>;
 
 #[derive(Debug)]
 pub struct Prober {
-    pub addresses: watch::Receiver<BTreeSet<String>>,
-    /// Where the figures are published after each pass.
-    pub distances: watch::Sender<Distances>,
-    pub reach: Reach,
-    pub period: Duration,
+    addresses: watch::Receiver<BTreeSet<String>>,
+    distances: watch::Sender<Distances>,
+    reach: Reach,
+    period: Duration,
+}
+
+/// The other end of a [`Prober`]: what it is to measure, and what it knows.
+#[derive(Debug)]
+pub struct Probes {
+    pub addresses: watch::Sender<BTreeSet<String>>,
+    /// Published after each pass.
+    pub distances: watch::Receiver<Distances>,
+}
+
+impl Probes {
+    /// Asks for these addresses from the next pass on.
+    pub fn ask_for(&self, wanted: BTreeSet<String>) {
+        self.addresses.send_if_modified(|known| {
+            let changed = *known != wanted;
+            *known = wanted;
+            changed
+        });
+    }
 }
 
 #[derive(Debug, Default)]
@@ -35,6 +53,23 @@ struct Record {
 }
 
 impl Prober {
+    /// Measures nothing yet; `period` lies between two round trips to one address.
+    pub fn new(reach: Reach, period: Duration) -> (Self, Probes) {
+        let (asked, addresses) = watch::channel(BTreeSet::new());
+        let (distances, known) = watch::channel(Distances::new());
+        let prober = Self {
+            addresses,
+            distances,
+            reach,
+            period,
+        };
+        let probes = Probes {
+            addresses: asked,
+            distances: known,
+        };
+        (prober, probes)
+    }
+
     /// Measures until `cancelled`.
     ///
     /// # Errors
@@ -103,32 +138,20 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(20);
 
     struct Ground {
-        addresses: watch::Sender<BTreeSet<String>>,
-        distances: watch::Receiver<Distances>,
+        probes: Probes,
         cancelled: CancellationToken,
     }
 
     fn prober(reach: Reach) -> Ground {
-        let (addresses, told) = watch::channel(BTreeSet::new());
-        let (published, distances) = watch::channel(Distances::new());
+        let (prober, probes) = Prober::new(reach, Duration::from_millis(20));
         let cancelled = CancellationToken::new();
-        let prober = Prober {
-            addresses: told,
-            distances: published,
-            reach,
-            period: Duration::from_millis(20),
-        };
         tokio::spawn(prober.run(cancelled.clone()));
-        Ground {
-            addresses,
-            distances,
-            cancelled,
-        }
+        Ground { probes, cancelled }
     }
 
     impl Ground {
         async fn until(&mut self, holds: impl FnMut(&Distances) -> bool) -> Distances {
-            let waited = tokio::time::timeout(LIMIT, self.distances.wait_for(holds)).await;
+            let waited = tokio::time::timeout(LIMIT, self.probes.distances.wait_for(holds)).await;
             waited.unwrap().unwrap().clone()
         }
     }
@@ -147,7 +170,7 @@ mod tests {
         let server = tokio::spawn(echo(near, serving.clone()));
         // Nobody listens there any more.
         let (_, closed) = listener().await;
-        ground.addresses.send_replace([near_address.clone(), closed].into());
+        ground.probes.ask_for([near_address.clone(), closed].into());
 
         let known = ground.until(|known| known.values().any(|one| one.samples >= 3)).await;
         assert_eq!(known.keys().collect::<Vec<_>>(), [&near_address]);
@@ -163,9 +186,9 @@ mod tests {
     async fn what_nobody_asks_for_any_more_is_forgotten() {
         let mut ground = prober(Reach::Anywhere);
         let (_listening, address) = listener().await;
-        ground.addresses.send_replace([address].into());
+        ground.probes.ask_for([address].into());
         ground.until(|known| known.len() == 1).await;
-        ground.addresses.send_replace(BTreeSet::new());
+        ground.probes.ask_for(BTreeSet::new());
         ground.until(BTreeMap::is_empty).await;
     }
 
@@ -173,15 +196,15 @@ mod tests {
     async fn a_hub_cannot_look_around_in_a_provider_s_network() {
         let mut ground = prober(Reach::Public);
         let (inside, address) = listener().await;
-        ground.addresses.send_replace([address].into());
+        ground.probes.ask_for([address].into());
         // Two whole passes have asked, or rather have not.
         for _ in 0..2 {
-            tokio::time::timeout(LIMIT, ground.distances.changed())
+            tokio::time::timeout(LIMIT, ground.probes.distances.changed())
                 .await
                 .unwrap()
                 .unwrap();
         }
-        assert!(ground.distances.borrow().is_empty());
+        assert!(ground.probes.distances.borrow().is_empty());
         let came = tokio::time::timeout(Duration::from_millis(50), inside.accept()).await;
         assert!(came.is_err(), "somebody connected");
     }

@@ -23,7 +23,7 @@ use kube::api::{Api, ListParams};
 use kube::core::PartialObjectMeta;
 use kube::{Client, ResourceExt};
 use spillway_crds::{GpuProvider, ProviderInventory, WorkAssignment, names};
-use spillway_probe::{Distances, Prober, Reach};
+use spillway_probe::{Prober, Probes, Reach};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -56,22 +56,14 @@ pub struct Probing {
 /// Never: a failed pass is logged and tried again.
 pub async fn run(client: Client, probing: Probing, cancelled: CancellationToken) -> anyhow::Result<()> {
     let (pinged_in, pinged) = watch::channel(Pinged::new());
-    let (addresses, wanted) = watch::channel(BTreeSet::new());
-    let (distances_in, distances) = watch::channel(Distances::new());
-    let prober = Prober {
-        addresses: wanted,
-        distances: distances_in,
-        reach: probing.reach,
-        period: PROBE_PERIOD,
-    };
+    let (prober, probes) = Prober::new(probing.reach, PROBE_PERIOD);
     let controller = Controller {
         heartbeats: Heartbeats::new(Instant::now()),
         provisioned: BTreeMap::new(),
         leases_renewed: None,
         named: probing.named,
         pinged,
-        addresses,
-        distances,
+        probes,
         client: client.clone(),
     };
     tokio::try_join!(
@@ -90,8 +82,7 @@ struct Controller {
     leases_renewed: Option<Instant>,
     named: Vec<NamedTarget>,
     pinged: watch::Receiver<Pinged>,
-    addresses: watch::Sender<BTreeSet<String>>,
-    distances: watch::Receiver<Distances>,
+    probes: Probes,
 }
 
 /// One read of the whole picture.
@@ -124,12 +115,7 @@ impl Controller {
         let picture = self.observe().await?;
         let uids: BTreeSet<String> = picture.providers.iter().filter_map(ResourceExt::uid).collect();
         self.provisioned.retain(|uid, _| uids.contains(uid));
-        self.addresses.send_if_modified(|known| {
-            let wanted = picture.targets.addresses();
-            let changed = *known != wanted;
-            *known = wanted;
-            changed
-        });
+        self.probes.ask_for(picture.targets.addresses());
         let now = Time(Timestamp::now());
         self.renew_node_leases(&picture, &now).await;
         for provider in &picture.providers {
@@ -170,7 +156,7 @@ impl Controller {
             asked: asked.unwrap_or_default().probe_targets,
             paths: picture
                 .targets
-                .paths(&name, pinged, &self.distances.borrow(), &picture.inventories),
+                .paths(&name, pinged, &self.probes.distances.borrow(), &picture.inventories),
             liveness: self.heartbeats.liveness(&name, now),
             nodes: picture.nodes.get(&name).cloned().unwrap_or_default(),
             assignments: picture.assignments.get(&name).copied().unwrap_or_default(),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::StreamExt;
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
@@ -9,7 +10,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::core::NamespaceResourceScope;
-use kube::{Client, Resource};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Client, Resource, ResourceExt};
 use serde_json::{Value, json};
 use spillway_crds::{GpuProvider, ProviderInventory, WorkAssignment, names};
 use spillway_e2e_control_plane::{ControlPlane, eventually};
@@ -231,6 +233,49 @@ impl Agent {
                 let patch = Patch::Merge(json!({"spec": spec}));
                 if leases
                     .patch(names::HEARTBEAT_LEASE, &PatchParams::default(), &patch)
+                    .await
+                    .is_err()
+                {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Claims one distance to the hub.
+    pub(crate) async fn claim_distance(&self, milliseconds: u64) {
+        let micros = milliseconds * 1_000;
+        let claim = json!({
+            "to": "hub", "medianMicros": micros, "p95Micros": micros, "jitterMicros": 0, "samples": 64,
+            "measuredAt": Timestamp::now().to_string(),
+        });
+        let inventories: Api<ProviderInventory> =
+            Api::namespaced(self.client.clone(), &names::provider_namespace(&self.provider));
+        let patch = Patch::Merge(json!({"spec": {"latencies": [claim]}}));
+        inventories
+            .patch(names::INVENTORY_NAME, &PatchParams::default(), &patch)
+            .await
+            .unwrap();
+    }
+
+    /// Answers pings as an agent that is so far away, until dropped.
+    pub(crate) fn answer_pings(&mut self, distance: Duration) {
+        let leases: Api<Lease> = Api::namespaced(self.client.clone(), &names::provider_namespace(&self.provider));
+        self.heart.spawn(async move {
+            let only = watcher::Config::default().fields(&format!("metadata.name={}", names::PING_LEASE));
+            let mut seen = std::pin::pin!(watcher::watcher(leases.clone(), only).touched_objects());
+            while let Some(Ok(lease)) = seen.next().await {
+                let annotation = |name: &str| lease.annotations().get(name).cloned();
+                let Some(ping) = annotation(names::PING_ANNOTATION) else {
+                    continue;
+                };
+                if annotation(names::PONG_ANNOTATION).as_ref() == Some(&ping) {
+                    continue;
+                }
+                tokio::time::sleep(distance).await;
+                let patch = Patch::Merge(json!({"metadata": {"annotations": {names::PONG_ANNOTATION: ping}}}));
+                if leases
+                    .patch(names::PING_LEASE, &PatchParams::default(), &patch)
                     .await
                     .is_err()
                 {

@@ -8,6 +8,7 @@ mod ground;
 mod rights;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, Node, Secret, ServiceAccount};
@@ -298,6 +299,40 @@ async fn a_joined_provider_shows_as_a_virtual_node_that_nobody_writes_without_ca
     let before = versions(&hub).await;
     node_lease_renewed(&hub).await;
     assert_eq!(versions(&hub).await, before, "converged means no writes");
+}
+
+/// Both ends of a distance: what an agent claims, and how long the hub's pings take.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_distance_is_a_fact_when_the_hub_s_pings_bear_it_out() {
+    let hub = Hub::start().await;
+    let mut agent = hub.joined("a").await;
+    let inventories: Api<ProviderInventory> = hub.of("a");
+    let asked = eventually("the probe targets in the inventory", LIMIT, || async {
+        inventories.get("inventory").await.ok()?.status
+    });
+    assert_eq!(asked.await.unwrap().probe_targets[0].location, "next-door");
+
+    // A claim alone is nothing.
+    agent.claim_distance(400).await;
+    hub.condition("a", "LatencyKnown", "NotMeasured").await;
+    agent.answer_pings(Duration::from_millis(400));
+    let known = hub.condition("a", "LatencyKnown", "Confirmed").await.status.unwrap();
+    let facts: Vec<_> = known
+        .latencies
+        .iter()
+        .map(|fact| (fact.to.as_str(), fact.median_micros))
+        .collect();
+    assert_eq!(facts, [("hub", 400_000)]);
+
+    // Nearer than any answer ever came.
+    agent.claim_distance(2).await;
+    let disputed = hub
+        .condition("a", "LatencyKnown", "LatencyDisputed")
+        .await
+        .status
+        .unwrap();
+    assert_eq!(disputed.latencies, []);
+    hub.condition("a", "Ready", "Offering").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
