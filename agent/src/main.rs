@@ -67,17 +67,7 @@ fn start(
     let (hosts_in, hosts) = watch::channel(Knowledge::Unknown);
     let (prober, probes) = Prober::new(reach(&settings), PROBE_PERIOD);
 
-    let policy = Policy {
-        terms: bundle.terms.clone(),
-        keys: keys.clone(),
-        price: settings.price,
-        pods: PodSettings {
-            namespace: settings.work_namespace,
-            runner_image: settings.runner_image,
-            image_pull_policy: settings.image_pull_policy.map(PullPolicy::name),
-            engine_concurrency: settings.engine_concurrency,
-        },
-    };
+    let policy = policy(&settings, &bundle, &keys);
     let keeper = Keeper {
         bundle,
         secrets: own_secrets,
@@ -132,6 +122,20 @@ fn start(
     }
     tasks.spawn("work", worker.run(token));
     Ok(tasks)
+}
+
+fn policy(settings: &Settings, bundle: &Bundle, keys: &Keys) -> Policy {
+    Policy {
+        terms: bundle.terms.clone(),
+        keys: keys.clone(),
+        price: settings.price,
+        pods: PodSettings {
+            namespace: settings.work_namespace.clone(),
+            runner_image: settings.runner_image.clone(),
+            image_pull_policy: settings.image_pull_policy.map(PullPolicy::name),
+            engine_concurrency: settings.engine_concurrency,
+        },
+    }
 }
 
 fn reach(settings: &Settings) -> Reach {

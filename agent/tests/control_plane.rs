@@ -47,6 +47,7 @@ const HUB: &str = "spillway-provider-acme";
 const OWN: &str = "spillway";
 const WORK: &str = "spillway-work";
 const LIMIT: Duration = Duration::from_secs(40);
+const PRICE: UnitPrice = UnitPrice(900_000);
 const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
 async fn create<K>(api: &Api<K>, object: Value) -> anyhow::Result<K>
@@ -211,7 +212,21 @@ fn bundle(plane: &ControlPlane, token: &str) -> anyhow::Result<Bundle> {
     Ok(Bundle::parse(&BASE64_STANDARD.encode(json.to_string()))?)
 }
 
-/// The agent's four tasks, as `main` wires them; dropping it ends them.
+fn policy(bundle: &Bundle, keys: &Keys) -> Policy {
+    Policy {
+        terms: bundle.terms.clone(),
+        keys: keys.clone(),
+        price: PRICE,
+        pods: PodSettings {
+            namespace: WORK.to_owned(),
+            runner_image: "spillway/runner:dev".to_owned(),
+            image_pull_policy: None,
+            engine_concurrency: 8,
+        },
+    }
+}
+
+/// The agent's tasks, as `main` wires them; dropping it ends them.
 async fn start_agent(plane: &ControlPlane, bundle: Bundle) -> anyhow::Result<JoinSet<anyhow::Result<()>>> {
     let client = plane
         .client_with_token(&plane.service_account_token(OWN, "agent").await?)
@@ -223,19 +238,7 @@ async fn start_agent(plane: &ControlPlane, bundle: Bundle) -> anyhow::Result<Joi
     let (latency_in, latency) = watch::channel(None);
     let (hosts_in, hosts) = watch::channel(Knowledge::Unknown);
     let (prober, probes) = Prober::new(Reach::Anywhere, Duration::from_millis(200));
-    let price = UnitPrice(900_000);
-    let pods = PodSettings {
-        namespace: WORK.to_owned(),
-        runner_image: "spillway/runner:dev".to_owned(),
-        image_pull_policy: None,
-        engine_concurrency: 8,
-    };
-    let policy = Policy {
-        terms: bundle.terms.clone(),
-        keys: keys.clone(),
-        price,
-        pods,
-    };
+    let policy = policy(&bundle, &keys);
     let nodes = Api::all(client.clone());
     let token = CancellationToken::new();
     let mut tasks = JoinSet::new();
@@ -262,7 +265,7 @@ async fn start_agent(plane: &ControlPlane, bundle: Bundle) -> anyhow::Result<Joi
         nodes,
         hub: link.clone(),
         keys,
-        price,
+        price: PRICE,
         latency,
         probes,
         probe_address: None,
