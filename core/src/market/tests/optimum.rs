@@ -46,10 +46,7 @@ fn market(numbers: &mut Numbers, hosts: usize) -> Vec<Offer> {
             gpus_free: gpus,
             price: UnitPrice((usual * 0.6 * (1.6_f64 / 0.6).powf(numbers.share())) as u64),
             region: ["eu", "us"][numbers.below(2)].to_owned(),
-            latency: Knowledge::Known(LatencyMicros {
-                median: 0,
-                p95: p95 as u64,
-            }),
+            latencies: latency_to(HUB, p95 as u64),
             reputation: Reputation::of(checks, checks / 20),
             ..offer(&format!("host-{index}"))
         }

@@ -4,6 +4,7 @@ use anyhow::Context;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
+use spillway_core::market::explores;
 use spillway_crds::{GpuProvider, InferenceJob, names};
 
 const PROVIDERS: usize = 100;
@@ -21,6 +22,8 @@ const LEAST_MEBIBYTES: u64 = 24 << 10;
 #[derive(Debug)]
 pub(crate) struct Market {
     job_uid: String,
+    /// One that does not explore: the Go extender knows nothing of that.
+    attempt: u16,
     offers: Vec<Value>,
 }
 
@@ -50,7 +53,12 @@ impl Market {
             offers.extend(go_offers(&name, &spec, &status));
         }
         let job_uid = make_job(client).await?;
-        Ok(Self { job_uid, offers })
+        let attempt = (0..64).find(|attempt| !explores(&job_uid, 0, *attempt));
+        Ok(Self {
+            attempt: attempt.context("every attempt explores")?,
+            job_uid,
+            offers,
+        })
     }
 
     /// For the Go extender.
@@ -106,7 +114,7 @@ impl Market {
             "metadata": {
                 "name": "embed-0-0", "namespace": "default", "uid": "3b0c7d4e-1f55-4a3e-9d4b-0d5a5f3d2b11",
                 "resourceVersion": "123456", "generation": 1, "creationTimestamp": "2026-01-01T00:00:00Z",
-                "labels": {names::LABEL_SHARD: "0", names::LABEL_ATTEMPT: "0", names::LABEL_KIND: "work",
+                "labels": {names::LABEL_SHARD: "0", names::LABEL_ATTEMPT: self.attempt.to_string(), names::LABEL_KIND: "work",
                     names::LABEL_JOB_NAME: "embed", names::LABEL_JOB_UID: self.job_uid},
                 "ownerReferences": [owner],
             },
