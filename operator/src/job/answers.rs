@@ -4,21 +4,15 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use super::observed::{AttemptKey, PodFact};
 use crate::verification::{Compared, Examined};
-
-/// A pod that we made and that no watch event shows for so long is gone.
-const UNSEEN_PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     jobs: Mutex<HashMap<String, JobAnswers>>,
     pods: Mutex<HashMap<String, bool>>,
     strangers: Mutex<HashMap<(String, String), PodFact>>,
-    /// Pods that we made and the watch has not shown yet.
-    made: Mutex<HashMap<(String, String), (PodFact, Instant)>>,
     failures: Mutex<HashMap<String, u32>>,
 }
 
@@ -81,24 +75,6 @@ impl Answers {
         lock(&self.strangers).insert((namespace.to_owned(), name.to_owned()), pod);
     }
 
-    pub(super) fn remember_made_pod(&self, namespace: &str, name: &str, pod: PodFact) {
-        let made = (pod, Instant::now());
-        lock(&self.made).insert((namespace.to_owned(), name.to_owned()), made);
-    }
-
-    pub(super) fn made_pod(&self, namespace: &str, name: &str) -> Option<PodFact> {
-        let made = lock(&self.made);
-        let (pod, when) = made.get(&(namespace.to_owned(), name.to_owned()))?;
-        (when.elapsed() < UNSEEN_PATIENCE).then(|| pod.clone())
-    }
-
-    pub(super) fn pod_was_shown(&self, namespace: &str, name: &str) {
-        let mut made = lock(&self.made);
-        if !made.is_empty() {
-            made.remove(&(namespace.to_owned(), name.to_owned()));
-        }
-    }
-
     /// Failures in a row of one job, this one included.
     pub(super) fn failed_again(&self, job: &str) -> u32 {
         let mut failures = lock(&self.failures);
@@ -125,6 +101,5 @@ impl Answers {
         let prefix = format!("{name}-");
         let is_other = |(space, pod): &(String, String)| space != namespace || !pod.starts_with(&prefix);
         lock(&self.strangers).retain(|pod, _| is_other(pod));
-        lock(&self.made).retain(|pod, _| is_other(pod));
     }
 }

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use spillway_crds::{GpuProvider, InferenceJob, Settlement, SpendPolicy, WorkAssignment, names};
 
 use super::held::Held;
+use super::made_pods::MadePods;
 use super::market::{Market, MarketKeeper};
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -96,6 +97,7 @@ pub(super) struct Caches {
     pub providers: Store<GpuProvider>,
     pub assignments: Store<WorkAssignment>,
     pub held: Arc<Held>,
+    pub made: Arc<MadePods>,
     pub market: Arc<MarketKeeper>,
     pub settlements: Store<Settlement>,
     pods: Store<SlimPod>,
@@ -141,6 +143,8 @@ pub(super) fn watch_all(
     let pod_kind = ApiResource::erase::<Pod>(&());
     let pod_api: Api<SlimPod> = Api::all_with(client.clone(), &pod_kind);
     let (held, market) = (Arc::new(Held::default()), Arc::new(MarketKeeper::default()));
+    let made = Arc::new(MadePods::default());
+    let shown = made.clone();
     let (holding, offering) = (held.clone(), market.clone());
     let any = |_: &_| Hint::AllJobs;
     let jobs = Watched::new(Api::all(client.clone()), all(), shrink_metadata);
@@ -155,7 +159,12 @@ pub(super) fn watch_all(
     let settlements = Watched::new(Api::namespaced(client.clone(), namespace), all(), shrink_settlement);
     let (settlements, watch_settlements) = settlements.watch((), |_| {}, |_: &Settlement| Hint::AllJobs, hints);
     let pods = Watched::new(pod_api, all().labels(names::LABEL_JOB_UID), shrink_metadata);
-    let (pods, watch_pods) = pods.watch(pod_kind.clone(), |_| {}, job_of_pod, hints);
+    let (pods, watch_pods) = pods.watch(
+        pod_kind.clone(),
+        move |event| was_shown(&shown, event),
+        job_of_pod,
+        hints,
+    );
     let watching = async move {
         tokio::join!(
             watch_jobs,
@@ -173,6 +182,7 @@ pub(super) fn watch_all(
             providers,
             assignments,
             held,
+            made,
             market,
             settlements,
             pods,
@@ -231,6 +241,12 @@ where
             }
         };
         (store, watching)
+    }
+}
+
+fn was_shown(made: &MadePods, event: &Event<SlimPod>) {
+    if let Event::Apply(pod) | Event::Delete(pod) = event {
+        made.forget(&pod.namespace().unwrap_or_default(), &pod.name_any());
     }
 }
 

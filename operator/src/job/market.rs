@@ -116,6 +116,8 @@ impl MarketKeeper {
 
 impl Kept {
     fn rebuild(&mut self, mut providers: Vec<Arc<GpuProvider>>, held: &Held) {
+        // First: what changes while the offers are made is looked at again next time.
+        held.take_changed();
         providers.sort_by_key(|provider| provider.name_any());
         let mut before = std::mem::take(&mut self.idle);
         self.hosts.clear();
@@ -135,7 +137,6 @@ impl Kept {
             }
             self.idle.insert(name, idle);
         }
-        held.take_changed();
         self.layouts += 1;
         self.market = Arc::new(Market::numbered(offers, self.layouts));
     }

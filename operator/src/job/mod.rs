@@ -8,6 +8,7 @@ mod answers;
 mod apply;
 mod caches;
 mod held;
+mod made_pods;
 pub mod market;
 mod observe;
 pub mod observed;

@@ -169,9 +169,8 @@ async fn attempt_pods(context: &Context, job: &InferenceJob) -> Result<BTreeMap<
             let name = names::attempt_pod(&job.name_any(), shard.index, attempt.number);
             if let Some(pod) = context.caches.pod(&namespace, &name) {
                 let ours = is_ours(context, job, shard.index, attempt, &pod).await?;
-                context.answers.pod_was_shown(&namespace, &name);
                 pods.insert(name, pod_fact(&pod, ours));
-            } else if let Some(made) = context.answers.made_pod(&namespace, &name) {
+            } else if let Some(made) = context.caches.made.get(&namespace, &name) {
                 pods.insert(name, made);
             } else if let Some(stranger) = context.answers.stranger(&namespace, &name) {
                 pods.insert(name, stranger);

@@ -67,6 +67,9 @@ impl Ledger {
         market: &Market,
         held: &Held,
     ) -> Vec<u32> {
+        if market.is_empty() {
+            return Vec::new();
+        }
         self.follow(jobs);
         let mut room = Room::of(market, &[]);
         let mut promised = vec![0; market.len()];

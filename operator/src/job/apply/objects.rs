@@ -47,9 +47,8 @@ pub(super) async fn create_attempt_pod(
     if let Some(made) = created(create_for_metadata(context, job, &pod).await)? {
         let made = just_made(&made);
         context.answers.remember_pod(&made.uid, true);
-        context
-            .answers
-            .remember_made_pod(&job.namespace().unwrap_or_default(), &name, made);
+        let namespace = job.namespace().unwrap_or_default();
+        context.caches.made.remember(&namespace, &name, made);
         return Ok(());
     }
     let Some(there) = api.get_opt(&name).await? else {
@@ -116,7 +115,9 @@ pub(super) async fn delete_pod(
         ..DeleteParams::default()
     }
     .grace_period(0);
-    deleted(pods(context, job).delete(name, &parameters).await)
+    deleted(pods(context, job).delete(name, &parameters).await)?;
+    context.caches.made.forget(&job.namespace().unwrap_or_default(), name);
+    Ok(())
 }
 
 pub(super) async fn mirror_pod(
