@@ -9,7 +9,7 @@ RELEASE := $(CARGO_TARGET_DIR)/x86_64-unknown-linux-musl/release
 # kubectl, helm, kind and the kubectl-spillway plugin for the recipes below.
 export PATH := $(CARGO_TARGET_DIR)/x86_64-unknown-linux-musl/debug:$(KUBERNETES):$(PATH)
 
-.PHONY: help tools lint test test-rust test-faults test-contracts test-go test-reference e2e demo demo-down crds clusters bench-receipts bench-extender
+.PHONY: help tools lint test test-rust test-faults test-contracts test-go test-reference e2e demo demo-down crds clusters bench-receipts bench-extender bench-placement
 
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -69,6 +69,10 @@ demo-down: ## Remove the clusters of the demo
 
 bench-receipts: tools settlement/contracts/node_modules ## 100,000 receipts from accepted to final on anvil; RECEIPTS=N for fewer
 	cargo run --quiet -p spillway-bench-receipts
+
+bench-placement: tools ## Pods placed per second beside the stock scheduler, and the price beside the cheapest possible
+	cargo build --release --quiet -p spillway-scheduler-plugin -p spillway-bench-placement
+	$(CARGO_TARGET_DIR)/x86_64-unknown-linux-musl/release/spillway-bench-placement
 
 crds: ## Write crds/*.yaml from the Rust types, and the chart's copy
 	cargo run --quiet -p spillway-crds --bin generate crds

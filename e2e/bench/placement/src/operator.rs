@@ -1,0 +1,54 @@
+//! The part of the operator that places: its job controller, and the watch for pods that nobody asked for.
+
+use std::sync::Arc;
+
+use alloy_primitives::Address;
+use kube::Client;
+use object_store::aws::AmazonS3Builder;
+use object_store::memory::InMemory;
+use spillway_crds::names;
+use spillway_operator::accrual::SealedAttempts;
+use spillway_operator::dispatch::{ChainPlace, forged};
+use spillway_operator::job;
+use spillway_operator::store::HubStore;
+use tokio_util::sync::CancellationToken;
+
+/// Runs until it is killed.
+pub(crate) async fn run() -> anyhow::Result<()> {
+    spillway_process::init_telemetry();
+    let client = Client::try_default().await?;
+    let settings = job::Settings {
+        namespace: names::SYSTEM_NAMESPACE.to_owned(),
+        runner_image: "runner".to_owned(),
+        place: ChainPlace {
+            chain_id: 31337,
+            contract: Address::repeat_byte(0xcc),
+        },
+        sealed: Arc::new(SealedAttempts::default()),
+    };
+    let never = CancellationToken::new();
+    tokio::try_join!(
+        job::run(client.clone(), settings, hub_store()?, never.clone()),
+        forged::run(client, never),
+    )?;
+    Ok(())
+}
+
+/// Objects in memory; URLs signed as the real store's are.
+fn hub_store() -> anyhow::Result<HubStore> {
+    let signer = AmazonS3Builder::new()
+        .with_bucket_name("spillway")
+        .with_region("us-east-1")
+        .with_endpoint("http://127.0.0.1:9")
+        .with_allow_http(true)
+        .with_access_key_id("id")
+        .with_secret_access_key("secret")
+        .build()?;
+    let egress = "127.0.0.1:9".to_owned();
+    Ok(HubStore::new(
+        Arc::new(InMemory::new()),
+        Arc::new(signer),
+        object_store::path::Path::default(),
+        egress,
+    ))
+}

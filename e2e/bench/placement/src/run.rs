@@ -1,0 +1,303 @@
+//! One run: a fresh hub, a load, and the time until its last pod is bound.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{ApiResource, ListParams, PostParams};
+use kube::core::Object;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, ResourceExt};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use spillway_core::market::rank;
+use spillway_crds::market::validate;
+use spillway_crds::{AttemptStatus, InferenceJob, WorkAssignment, names};
+use spillway_e2e_control_plane::eventually;
+use spillway_operator::pods::attempt_pod;
+
+use crate::ground::{CLASSES, Ground, class_of};
+use crate::hub::{Hub, TEAM};
+use crate::processes::{self, peak_mebibytes, processor_seconds};
+
+const LIMIT: Duration = Duration::from_secs(900);
+/// Nodes that the operator pins an attempt to.
+const CANDIDATES: usize = 16;
+const CANARY: &str = "canary";
+
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub pods: usize,
+    pub seconds: f64,
+    /// Node of each pod.
+    pub nodes: BTreeMap<String, String>,
+    /// Processor milliseconds per pod, by program.
+    pub cost: BTreeMap<String, f64>,
+    pub operator_mebibytes: Option<u64>,
+    /// Assignments that were written when the last pod was bound.
+    pub handed_over: usize,
+}
+
+impl Outcome {
+    pub(crate) fn pods_per_second(&self) -> f64 {
+        self.pods as f64 / self.seconds
+    }
+}
+
+/// InferenceJobs, with job controller, extender and our profile.
+pub(crate) async fn ours(ground: &Ground) -> anyhow::Result<Outcome> {
+    let hub = Hub::start(ground).await?;
+    let (_extender, address) = processes::extender(&hub.kubeconfig).await?;
+    let _scheduler = processes::our_scheduler(hub.folder(), &hub.kubeconfig, address)?;
+    let operator = processes::operator(&hub.kubeconfig)?;
+    scheduler_is_up(&hub, names::SCHEDULER_NAME).await?;
+    operator_is_up(&hub).await?;
+    let bound = Bound::watch(&hub);
+    let clock = Clock::start();
+    let jobs: Api<InferenceJob> = Api::namespaced(hub.client.clone(), TEAM);
+    hub.create_all(&jobs, ground.jobs.clone()).await?;
+    let mut outcome = clock.until(&bound, shards(ground)).await?;
+    outcome.operator_mebibytes = peak_mebibytes(operator.id());
+    let assignments: Api<WorkAssignment> = Api::all(hub.client.clone());
+    outcome.handed_over = assignments.list_metadata(&ListParams::default()).await?.items.len();
+    Ok(outcome)
+}
+
+/// Pods with the same needs, made by a plain client, and kube-scheduler as it comes.
+pub(crate) async fn stock(ground: &Ground) -> anyhow::Result<Outcome> {
+    let hub = Hub::start(ground).await?;
+    let _scheduler = processes::stock_scheduler(hub.folder(), &hub.kubeconfig)?;
+    scheduler_is_up(&hub, "default-scheduler").await?;
+    let bound = Bound::watch(&hub);
+    let mut pods = Vec::new();
+    for (name, job) in shard_names(ground) {
+        let class = class_of(&name).context("a job of no class")?;
+        let mut pod = attempt_pod(&identified(job), 0, &AttemptStatus::default())?;
+        pod.metadata.name = Some(name);
+        pod.metadata.owner_references = None;
+        let spec = pod.spec.as_mut().context("a pod without a spec")?;
+        spec.scheduler_name = None;
+        spec.affinity = Some(CLASSES[class].affinity()?);
+        pods.push(pod);
+    }
+    let clock = Clock::start();
+    let api: Api<Pod> = Api::namespaced(hub.client.clone(), TEAM);
+    hub.create_all(&api, pods).await?;
+    clock.until(&bound, shards(ground)).await
+}
+
+/// Our profile and extender over pods that are there already, pinned as the operator would.
+pub(crate) async fn scheduler_alone(ground: &Ground) -> anyhow::Result<Outcome> {
+    let hub = Hub::start(ground).await?;
+    let jobs: Api<InferenceJob> = Api::namespaced(hub.client.clone(), TEAM);
+    let mut pods = Vec::new();
+    let mut free: HashMap<&str, u32> = HashMap::new();
+    free.extend(
+        ground
+            .offers
+            .iter()
+            .map(|offer| (offer.node.as_str(), offer.gpus_total)),
+    );
+    for job in &ground.jobs {
+        let made = jobs.create(&PostParams::default(), job).await?;
+        pods.extend(pinned_pods(ground, &made, &mut free)?);
+    }
+    let api: Api<Pod> = Api::namespaced(hub.client.clone(), TEAM);
+    hub.create_all(&api, pods).await?;
+    let (_extender, address) = processes::extender(&hub.kubeconfig).await?;
+    let bound = Bound::watch(&hub);
+    let clock = Clock::start();
+    let _scheduler = processes::our_scheduler(hub.folder(), &hub.kubeconfig, address)?;
+    let mut outcome = clock.until(&bound, shards(ground)).await?;
+    // Its start is no part of its speed.
+    let (first, last) = bound.span().context("nothing was bound")?;
+    outcome.seconds = last.duration_since(first).as_secs_f64();
+    Ok(outcome)
+}
+
+fn pinned_pods<'a>(
+    ground: &'a Ground,
+    job: &InferenceJob,
+    free: &mut HashMap<&'a str, u32>,
+) -> anyhow::Result<Vec<Pod>> {
+    let valid = validate(&job.spec)?;
+    let ranking = rank(&valid.requirement, &valid.weights, &ground.offers);
+    let mut pods = Vec::new();
+    for (shard, _) in (0..).zip(lines(job)) {
+        let has_room = |node: &&String| free.get(node.as_str()).is_some_and(|free| *free > 0);
+        let nodes = ranking.candidates.iter().map(|candidate| &candidate.node);
+        let candidates: Vec<String> = nodes.filter(has_room).take(CANDIDATES).cloned().collect();
+        let first = candidates.first().context("no GPU is left")?;
+        *free.get_mut(first.as_str()).context("an unknown node")? -= 1;
+        let attempt = AttemptStatus {
+            candidates,
+            ..AttemptStatus::default()
+        };
+        pods.push(attempt_pod(job, shard, &attempt)?);
+    }
+    Ok(pods)
+}
+
+fn lines(job: &InferenceJob) -> impl Iterator<Item = &str> {
+    job.spec.input.inline.iter().flat_map(|inline| inline.lines())
+}
+
+fn shards(ground: &Ground) -> usize {
+    ground.jobs.iter().map(|job| lines(job).count()).sum()
+}
+
+/// `<job>-<shard>-0` of every shard.
+fn shard_names(ground: &Ground) -> Vec<(String, &InferenceJob)> {
+    let names = ground.jobs.iter().flat_map(|job| {
+        let name = job.name_any();
+        (0..)
+            .zip(lines(job))
+            .map(move |(shard, _)| (names::attempt_pod(&name, shard, 0), job))
+    });
+    names.collect()
+}
+
+/// With a UID, as if the API server had given one.
+fn identified(job: &InferenceJob) -> InferenceJob {
+    let mut job = job.clone();
+    job.metadata.uid = Some("00000000-0000-0000-0000-000000000000".to_owned());
+    job
+}
+
+/// A pod that needs nothing is bound: the scheduler has listed the nodes.
+async fn scheduler_is_up(hub: &Hub, scheduler: &str) -> anyhow::Result<()> {
+    let pod: Pod = serde_json::from_value(json!({"metadata": {"name": CANARY}, "spec": {
+        "schedulerName": scheduler, "tolerations": [{"operator": "Exists"}],
+        "containers": [{"name": "canary", "image": "canary"}],
+    }}))?;
+    let pods: Api<Pod> = Api::namespaced(hub.client.clone(), "default");
+    pods.create(&PostParams::default(), &pod).await?;
+    eventually("the canary is bound", LIMIT, || async {
+        pods.get(CANARY).await.ok()?.spec?.node_name
+    })
+    .await?;
+    Ok(())
+}
+
+/// A job that nobody pays for is told so.
+async fn operator_is_up(hub: &Hub) -> anyhow::Result<()> {
+    let mut job: InferenceJob = serde_json::from_value(json!({
+        "apiVersion": "spillway.dev/v1alpha1", "kind": "InferenceJob", "metadata": {"name": CANARY},
+        "spec": {"engine": {"image": "engine"}, "input": {"inline": "{}"}, "output": {"uri": "s3://out/"},
+            "price": {"maxPerGpuHour": "1", "budget": "1"}},
+    }))?;
+    job.metadata.namespace = Some("default".to_owned());
+    let jobs: Api<InferenceJob> = Api::namespaced(hub.client.clone(), "default");
+    jobs.create(&PostParams::default(), &job).await?;
+    eventually("the canary job is judged", LIMIT, || async {
+        let conditions = jobs.get(CANARY).await.ok()?.status?.conditions;
+        (!conditions.is_empty()).then_some(())
+    })
+    .await
+}
+
+/// From the first create.
+struct Clock {
+    started: Instant,
+    before: BTreeMap<String, f64>,
+}
+
+impl Clock {
+    fn start() -> Self {
+        Self {
+            started: Instant::now(),
+            before: processor_seconds(),
+        }
+    }
+
+    async fn until(self, bound: &Bound, pods: usize) -> anyhow::Result<Outcome> {
+        eventually("every pod is bound", LIMIT, || async {
+            (bound.count() >= pods).then_some(())
+        })
+        .await
+        .with_context(|| format!("{} of {pods} are bound", bound.count()))?;
+        let after = processor_seconds();
+        let (_, last) = bound.span().context("nothing was bound")?;
+        let nodes = bound.nodes();
+        ensure!(
+            nodes.len() == pods,
+            "{} shards are bound instead of {pods}",
+            nodes.len()
+        );
+        let spent = |name: &String, after: f64| after - self.before.get(name).copied().unwrap_or_default();
+        Ok(Outcome {
+            pods,
+            seconds: last.duration_since(self.started).as_secs_f64(),
+            cost: after
+                .iter()
+                .map(|(name, after)| (name.clone(), spent(name, *after) * 1000.0 / pods as f64))
+                .collect(),
+            nodes,
+            ..Outcome::default()
+        })
+    }
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct BoundTo {
+    node_name: Option<String>,
+}
+
+type SlimPod = Object<BoundTo, Value>;
+
+/// Node and time of binding, by shard: job and index, whichever attempt it is.
+#[derive(Clone, Default)]
+struct Bound(Arc<Mutex<HashMap<String, (String, Instant)>>>);
+
+impl Bound {
+    /// Watches bound pods of the team until the hub goes away.
+    fn watch(hub: &Hub) -> Self {
+        let bound = Self::default();
+        let pods: Api<SlimPod> = Api::namespaced_with(hub.client.clone(), TEAM, &ApiResource::erase::<Pod>(&()));
+        let selected = watcher::Config::default().fields("spec.nodeName!=");
+        let seen = bound.clone();
+        tokio::spawn(async move {
+            let mut events = watcher(pods, selected).default_backoff().boxed();
+            while let Some(event) = events.next().await {
+                // Errors come when the API server ends, and are retried until this program does.
+                if let Ok(Event::Apply(pod) | Event::InitApply(pod)) = event {
+                    seen.note(&pod);
+                }
+            }
+        });
+        bound
+    }
+
+    fn note(&self, pod: &SlimPod) {
+        let name = pod.name_any();
+        if let (Some(node), Some((shard, _))) = (&pod.spec.node_name, name.rsplit_once('-')) {
+            let mut bound = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            bound
+                .entry(shard.to_owned())
+                .or_insert_with(|| (node.clone(), Instant::now()));
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    fn span(&self) -> Option<(Instant, Instant)> {
+        let bound = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = || bound.values().map(|(_, time)| *time);
+        Some((times().min()?, times().max()?))
+    }
+
+    fn nodes(&self) -> BTreeMap<String, String> {
+        let bound = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        bound
+            .iter()
+            .map(|(shard, (node, _))| (shard.clone(), node.clone()))
+            .collect()
+    }
+}
