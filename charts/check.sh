@@ -52,6 +52,8 @@ for chart in "${!namespaces[@]}"; do check_golden "$chart"; done
 refuses spillway-provider join.bundle --set-string join.bundle=
 refuses spillway-provider 'set one of them' --set join.existingSecret=other
 refuses spillway-provider /price --set-string price=cheap
+refuses spillway-provider /isolation/tier --set isolation.tier=Standard
+refuses spillway-provider /elastic/0 --set elastic[0].name=burst --set elastic[0].maxHosts=0
 refuses spillway-provider "'prise' not allowed" --set-string prise=1.20
 refuses spillway-provider claimer.payout --set-string claimer.payout=
 refuses spillway-provider /claimer/coinPrice --set-string claimer.coinPrice=cheap

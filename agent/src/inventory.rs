@@ -21,6 +21,7 @@ use spillway_probe::Probes;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::elastic::ElasticPools;
 use crate::hub::{Hub, HubLink};
 use crate::keys::Keys;
 use crate::metrics::Metrics;
@@ -39,6 +40,7 @@ pub struct Inventory {
     pub hub: HubLink,
     pub keys: Keys,
     pub price: UnitPrice,
+    pub elastic: ElasticPools,
     /// Round trips to the hub.
     pub latency: watch::Receiver<Option<Measured>>,
     /// Round trips to probe targets.
@@ -70,7 +72,13 @@ impl Inventory {
 
     async fn pass(&self, last_notes: &mut Vec<String>) -> Result<(), RequestError> {
         let nodes = within(self.nodes.list(&ListParams::default())).await?;
-        let HostReport { hosts, notes } = report(&nodes.items);
+        let (elastic, running): (Vec<Node>, Vec<Node>) =
+            nodes.items.into_iter().partition(|node| self.elastic.own(node));
+        tracing::debug!(
+            nodes = elastic.len(),
+            "nodes of elastic pools are offered by their pools"
+        );
+        let HostReport { hosts, notes } = report(&running);
         if notes != *last_notes {
             notes.iter().for_each(|note| tracing::warn!("{note}"));
             *last_notes = notes;
@@ -78,8 +86,10 @@ impl Inventory {
         self.metrics
             .gpus_offered
             .set(hosts.iter().map(|host| i64::from(host.gpus)).sum());
+        let mut known = hosts.clone();
+        known.extend(self.elastic.hosts());
         self.hosts.send_if_modified(|current| {
-            let next = Knowledge::Known(hosts.clone());
+            let next = Knowledge::Known(known);
             let changed = *current != next;
             *current = next;
             changed
@@ -134,7 +144,7 @@ impl Inventory {
             sealing_key: Some(self.keys.sealing().public_key().to_string()),
             price_per_gpu_hour: Some(self.price.to_string()),
             hosts,
-            elastic: Vec::new(),
+            elastic: self.elastic.claims(),
             latencies,
             probe_address: self.probe_address.clone(),
         }

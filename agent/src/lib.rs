@@ -2,6 +2,7 @@
 
 pub mod bundle;
 pub mod credential;
+pub mod elastic;
 pub mod heartbeat;
 pub mod hub;
 pub mod inventory;

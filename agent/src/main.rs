@@ -29,7 +29,7 @@ use spillway_agent::label_node;
 use spillway_agent::metrics::Metrics;
 use spillway_agent::pong::Ponger;
 use spillway_agent::settings::{PullPolicy, Settings};
-use spillway_agent::work::{PodSettings, Policy, Worker};
+use spillway_agent::work::{IsolationRuntime, PodSettings, Policy, Worker};
 
 /// Between two round trips to one probe target; 64 of them, a window, are 16 min.
 const PROBE_PERIOD: Duration = Duration::from_secs(15);
@@ -85,6 +85,7 @@ fn start(
         hub: link.clone(),
         keys,
         price: settings.price,
+        elastic: settings.elastic_pools,
         latency,
         probes,
         probe_address: settings.probe_address,
@@ -134,6 +135,15 @@ fn policy(settings: &Settings, bundle: &Bundle, keys: &Keys) -> Policy {
             runner_image: settings.runner_image.clone(),
             image_pull_policy: settings.image_pull_policy.map(PullPolicy::name),
             engine_concurrency: settings.engine_concurrency,
+            isolation: settings
+                .isolation_runtime_class
+                .clone()
+                .zip(settings.isolation_tier)
+                .map(|(runtime_class, tier)| IsolationRuntime {
+                    runtime_class,
+                    tier: tier.into(),
+                }),
+            elastic: settings.elastic_pools.clone(),
         },
     }
 }

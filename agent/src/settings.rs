@@ -5,7 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 use spillway_core::money::UnitPrice;
+use spillway_crds::Isolation;
 use spillway_crds::names::WORK_NAMESPACE;
+
+use crate::elastic::ElasticPools;
 
 /// Offers this cluster's idle GPUs to a Spillway hub and runs the work that comes back.
 #[derive(Clone, Debug, Parser)]
@@ -44,6 +47,15 @@ pub struct Settings {
     /// `host:port` under which `--probe-listen` is reached from outside.
     #[arg(long, env = "PROBE_ADDRESS", requires = "probe_listen")]
     pub probe_address: Option<String>,
+    /// RuntimeClass of work that asks for more than containers; without one such work is refused.
+    #[arg(long, env = "ISOLATION_RUNTIME_CLASS", requires = "isolation_tier")]
+    pub isolation_runtime_class: Option<String>,
+    /// Highest isolation tier that this RuntimeClass gives.
+    #[arg(long, env = "ISOLATION_TIER")]
+    pub isolation_tier: Option<IsolationTier>,
+    /// Pools whose hosts appear on demand, as a JSON list.
+    #[arg(long, env = "ELASTIC_POOLS", default_value = "[]")]
+    pub elastic_pools: ElasticPools,
     /// Address of /healthz, /readyz and /metrics.
     #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
@@ -63,6 +75,23 @@ impl PullPolicy {
     /// As PodSpec writes it.
     pub fn name(self) -> String {
         format!("{self:?}")
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum IsolationTier {
+    #[value(name = "Sandboxed")]
+    Sandboxed,
+    #[value(name = "Confidential")]
+    Confidential,
+}
+
+impl From<IsolationTier> for Isolation {
+    fn from(tier: IsolationTier) -> Self {
+        match tier {
+            IsolationTier::Sandboxed => Self::Sandboxed,
+            IsolationTier::Confidential => Self::Confidential,
+        }
     }
 }
 

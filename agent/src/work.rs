@@ -22,11 +22,13 @@ use jiff::Timestamp;
 use kube::Client;
 use spillway_core::knowledge::Knowledge;
 use spillway_core::money::UnitPrice;
+use spillway_crds::Isolation;
 use spillway_process::Health;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::bundle::Terms;
+use crate::elastic::ElasticPools;
 use crate::hub::HubLink;
 use crate::inventory::Hosts;
 use crate::keys::Keys;
@@ -58,6 +60,17 @@ pub struct PodSettings {
     pub image_pull_policy: Option<String>,
     /// Requests to the engine at the same time, per pod.
     pub engine_concurrency: u32,
+    /// How work is kept apart that asks for more than containers; `None`: it is refused.
+    pub isolation: Option<IsolationRuntime>,
+    /// Pools whose hosts appear on demand.
+    pub elastic: ElasticPools,
+}
+
+/// A RuntimeClass of this cluster, and the tier that it gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IsolationRuntime {
+    pub runtime_class: String,
+    pub tier: Isolation,
 }
 
 pub struct Worker {

@@ -21,6 +21,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use spillway_agent::bundle::Bundle;
 use spillway_agent::credential::Keeper;
+use spillway_agent::elastic::ElasticPools;
 use spillway_agent::heartbeat::Heart;
 use spillway_agent::hub;
 use spillway_agent::inventory::Inventory;
@@ -222,6 +223,8 @@ fn policy(bundle: &Bundle, keys: &Keys) -> Policy {
             runner_image: "spillway/runner:dev".to_owned(),
             image_pull_policy: None,
             engine_concurrency: 8,
+            isolation: None,
+            elastic: ElasticPools::default(),
         },
     }
 }
@@ -266,6 +269,7 @@ async fn start_agent(plane: &ControlPlane, bundle: Bundle) -> anyhow::Result<Joi
         hub: link.clone(),
         keys,
         price: PRICE,
+        elastic: ElasticPools::default(),
         latency,
         probes,
         probe_address: None,

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use spillway_core::order::{Acceptance, Order, OrderRefusal, check, domain};
 use spillway_core::sealing::{Context, Sealed, open};
 use spillway_crds::money::ConversionError;
-use spillway_crds::{HostClaim, SealedUrls, WorkAssignmentSpec};
+use spillway_crds::{HostClaim, Isolation, SealedUrls, WorkAssignmentSpec};
 
 use super::Policy;
 use super::objects::egress::{self, Destination};
@@ -52,6 +52,7 @@ pub(super) fn accept(
     order_holds(spec, policy, now)?;
     not_over(deadline, now)?;
     host_has_room(spec, room)?;
+    can_isolate(spec, policy)?;
     let egress = egress::parse(&spec.egress).map_err(|error| Refusal {
         reason: "InvalidEgress",
         message: error.to_string(),
@@ -155,6 +156,21 @@ fn host_has_room(spec: &WorkAssignmentSpec, room: Room<'_>) -> Result<(), Refusa
         format!(
             "host {} has {free} of {} GPUs free, {} are asked for",
             host.name, host.gpus, spec.gpus
+        ),
+    )
+}
+
+fn can_isolate(spec: &WorkAssignmentSpec, policy: &Policy) -> Result<(), Refusal> {
+    let runtime = policy.pods.isolation.as_ref();
+    let offered = runtime.map_or(Isolation::Standard, |runtime| runtime.tier);
+    if spec.isolation <= offered {
+        return Ok(());
+    }
+    refuse(
+        "IsolationUnavailable",
+        format!(
+            "tier {:?} is asked for, this cluster gives {offered:?}: set isolation.runtimeClassName of the provider chart",
+            spec.isolation
         ),
     )
 }

@@ -25,6 +25,8 @@ use super::acceptance::Accepted;
 /// On the pod: the host whose GPUs it holds, and when it must end.
 pub(super) const ANNOTATION_HOST: &str = "spillway.dev/host";
 pub(super) const ANNOTATION_DEADLINE: &str = "spillway.dev/not-after";
+/// On the pod of an elastic host: milliseconds that the host may take to appear.
+pub(super) const ANNOTATION_START: &str = "spillway.dev/start-millis";
 pub(super) const ENGINE: &str = "engine";
 pub(super) const RUNNER: &str = "runner";
 const TASK_FILE: &str = "task.json";

@@ -1,11 +1,14 @@
 //! What a work pod's status means for its assignment: pure.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Pod};
+use kube::ResourceExt;
 use spillway_core::shard::WorkReport;
 use spillway_crds::Time;
 
-use super::objects::{ENGINE, RUNNER};
+use super::objects::{ANNOTATION_START, ENGINE, RUNNER};
 
 /// A pod that no host takes for so long will not be taken.
 const SCHEDULING_GRACE: SignedDuration = SignedDuration::from_secs(60);
@@ -26,6 +29,8 @@ pub(super) enum Outcome {
         report: WorkReport,
         started: Option<Time>,
         finished: Option<Time>,
+        /// Time that an elastic host took to appear, as far as it is paid.
+        start: Duration,
     },
     Failed {
         trouble: Trouble,
@@ -55,7 +60,7 @@ pub(super) fn holds_gpus(pod: &Pod) -> bool {
 
 pub(super) fn of(pod: &Pod, now: Timestamp) -> Outcome {
     if let Some(end) = runner_end(pod) {
-        return ended(end);
+        return ended(end, paid_start(pod, end));
     }
     if is_over(pod) {
         return Outcome::Failed {
@@ -77,7 +82,31 @@ pub(super) fn of(pod: &Pod, now: Timestamp) -> Outcome {
     }
 }
 
-fn ended(end: &ContainerStateTerminated) -> Outcome {
+/// How long an elastic host may take to appear; nothing for one that runs.
+fn start_allowance(pod: &Pod) -> Duration {
+    let millis = pod
+        .annotations()
+        .get(ANNOTATION_START)
+        .and_then(|millis| millis.parse().ok());
+    millis.map(Duration::from_millis).unwrap_or_default()
+}
+
+fn with_start(grace: SignedDuration, pod: &Pod) -> SignedDuration {
+    let start = SignedDuration::try_from(start_allowance(pod)).unwrap_or(SignedDuration::MAX);
+    grace.checked_add(start).unwrap_or(SignedDuration::MAX)
+}
+
+/// From the pod's creation to the runner's start, at most what was offered as start time.
+fn paid_start(pod: &Pod, end: &ContainerStateTerminated) -> Duration {
+    let created = pod.metadata.creation_timestamp.as_ref();
+    let waited = created
+        .zip(end.started_at.as_ref())
+        .map(|(created, started)| started.0.duration_since(created.0));
+    let waited = waited.and_then(|waited| Duration::try_from(waited).ok());
+    waited.unwrap_or_default().min(start_allowance(pod))
+}
+
+fn ended(end: &ContainerStateTerminated, start: Duration) -> Outcome {
     let (started, finished) = (end.started_at.clone(), end.finished_at.clone());
     let message = end.message.as_deref().unwrap_or_default().trim();
     let failed = |reason: &str, message: String| Outcome::Failed {
@@ -90,6 +119,7 @@ fn ended(end: &ContainerStateTerminated) -> Outcome {
             report,
             started,
             finished,
+            start,
         },
         Ok(WorkReport::Completed { .. }) | Err(_) => {
             let reason = end.reason.clone().unwrap_or_default();
@@ -111,12 +141,12 @@ fn hopeless(pod: &Pod, now: Timestamp) -> Option<Trouble> {
             let image = image_trouble(pod)?;
             let forever = ["InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError"];
             let created = pod.metadata.creation_timestamp.as_ref()?;
-            let late = now.duration_since(created.0) > PULL_GRACE;
+            let late = now.duration_since(created.0) > with_start(PULL_GRACE, pod);
             (late || forever.contains(&image.reason.as_str())).then_some(image)
         })
         .or_else(|| {
             let (unschedulable, since) = scheduling_trouble(pod)?;
-            (now.duration_since(since?) > SCHEDULING_GRACE).then_some(unschedulable)
+            (now.duration_since(since?) > with_start(SCHEDULING_GRACE, pod)).then_some(unschedulable)
         })
 }
 

@@ -167,7 +167,8 @@ fn next_status(assignment: &WorkAssignment, outcome: Outcome, policy: &Policy, n
             report,
             started,
             finished,
-        } => match receipt::sign(&assignment.spec, &report, &policy.terms, &policy.keys) {
+            start,
+        } => match receipt::sign(&assignment.spec, &report, start, &policy.terms, &policy.keys) {
             Err(trouble) => failed(assignment, trouble, finished, now),
             Ok(receipt) => WorkAssignmentStatus {
                 state: AssignmentState::Completed,

@@ -1,5 +1,7 @@
 //! From the runner's report to a signed receipt: pure (the signature is deterministic).
 
+use std::time::Duration;
+
 use spillway_core::order::domain;
 use spillway_core::receipt::{Receipt as Terms, parse_digest};
 use spillway_core::shard::WorkReport;
@@ -18,13 +20,19 @@ fn trouble<T>(reason: &str, message: String) -> Result<T, Trouble> {
     })
 }
 
-/// Holds the report against the assignment and signs it.
+fn gpu_millis(time: Duration, gpus: u32) -> u64 {
+    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    millis.saturating_mul(u64::from(gpus))
+}
+
+/// Holds the report against the assignment and signs it. `start` is the paid time that an elastic host took to appear.
 ///
 /// # Errors
 /// Why no receipt can be given: the attempt has failed then.
 pub(super) fn sign(
     spec: &WorkAssignmentSpec,
     report: &WorkReport,
+    start: Duration,
     terms: &bundle::Terms,
     keys: &Keys,
 ) -> Result<Receipt, Trouble> {
@@ -43,6 +51,7 @@ pub(super) fn sign(
     else {
         return trouble("WorkFailed", "the runner reported a failure".to_owned());
     };
+    let metered_millis = metered_millis.saturating_add(gpu_millis(start, spec.gpus));
     if *input_digest != spec.input.digest {
         return trouble(
             "InputMismatch",
@@ -62,7 +71,7 @@ pub(super) fn sign(
         outputDigest: output,
         started: *started_unix,
         finished: *finished_unix,
-        meteredMillis: *metered_millis,
+        meteredMillis: metered_millis,
         promptTokens: *prompt_tokens,
         completionTokens: *completion_tokens,
     };
@@ -78,7 +87,7 @@ pub(super) fn sign(
         failed_requests: *failed_requests,
         started: *started_unix,
         finished: *finished_unix,
-        metered_millis: *metered_millis,
+        metered_millis,
         prompt_tokens: *prompt_tokens,
         completion_tokens: *completion_tokens,
         signature,

@@ -8,8 +8,10 @@ use serde::Serialize;
 use serde::de::Deserialize;
 use serde_json::Value;
 use spillway_core::shard::{ShardManifest, split};
-use spillway_crds::InferenceJob;
-use spillway_crds::market::{ValidatedJob, validate};
+use spillway_crds::market::{ValidatedJob, validate_under};
+use spillway_crds::{DataClass, InferenceJob};
+
+use crate::place::settings;
 
 /// A fault of the manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -88,6 +90,10 @@ pub(super) async fn check(
     document: &Value,
 ) -> anyhow::Result<Result<Manifest, Vec<Fault>>> {
     let mut notes = Vec::new();
+    let least = default_data_class(client).await.unwrap_or_else(|| {
+        notes.push("the hub's default data class could not be read: a stricter one than Public may hold".to_owned());
+        DataClass::Public
+    });
     let job = match dry_run(client, namespace, document).await? {
         DryRun::Accepted(job) => Ok(*job),
         DryRun::Refused(faults) => return Ok(Err(faults)),
@@ -98,13 +104,21 @@ pub(super) async fn check(
     };
     let manifest = job.and_then(|mut job: InferenceJob| {
         job.metadata.namespace = Some(namespace.to_owned());
-        typed(job, notes)
+        typed(job, least, notes)
     });
     Ok(manifest.map_err(|fault| vec![fault]))
 }
 
-fn typed(job: InferenceJob, notes: Vec<String>) -> Result<Manifest, Fault> {
-    let terms = validate(&job.spec).map_err(|error| Fault::new(error.field, error.message))?;
+/// What holds for a job that names no class; `None` when it cannot be asked.
+async fn default_data_class(client: &Client) -> Option<DataClass> {
+    let data = settings(client).await.ok()?.data?;
+    // A hub whose chart is older has no such setting, and no default but Public.
+    let class = data.get("defaultDataClass").map_or("Public", String::as_str);
+    serde_json::from_value(Value::from(class)).ok()
+}
+
+fn typed(job: InferenceJob, least: DataClass, notes: Vec<String>) -> Result<Manifest, Fault> {
+    let terms = validate_under(&job.spec, least).map_err(|error| Fault::new(error.field, error.message))?;
     let inline = job.spec.input.inline.as_ref();
     let cut = inline.map(|inline| split(inline.as_bytes(), terms.shards).map(|(manifest, _)| manifest));
     let cut = cut

@@ -4,7 +4,7 @@ use kube::ResourceExt;
 use serde::Serialize;
 use spillway_core::knowledge::Knowledge;
 use spillway_core::market::{Capacity, Exclusion, Offer, Requirement, exclusions, smallest_change};
-use spillway_crds::market::{ValidatedJob, validate};
+use spillway_crds::market::{ValidatedJob, validate_under};
 use spillway_crds::{AttemptKind, AttemptState, AttemptStatus, InferenceJob, PlacementChange, ShardState, ShardStatus};
 
 use crate::market::{Holder, Market};
@@ -51,7 +51,7 @@ impl Live {
     /// `None` when no shard waits, or when the spec is one that no operator accepted.
     pub(super) fn of(job: &InferenceJob, market: &Market) -> Option<Self> {
         let status = job.status.as_ref()?;
-        let terms = validate(&job.spec).ok()?;
+        let terms = validate_under(&job.spec, status.data_class.unwrap_or_default()).ok()?;
         let (shard, kind) = status.shards.iter().find_map(|shard| Some((shard, wanted(shard)?)))?;
         let needs = requirement(&terms, shard, kind, market);
         let offers = market.offers();

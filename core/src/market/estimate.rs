@@ -291,8 +291,9 @@ impl<F: Fn(&Offer) -> String> Plan<'_, F> {
     }
 }
 
-/// What an attempt costs that computes this long.
+/// What an attempt costs that computes this long; the start of an elastic host is paid too.
 fn cost(requirement: &Requirement, offer: &Offer, time: Duration) -> MicroUsd {
-    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let paid = time.saturating_add(offer.start_time.unwrap_or_default());
+    let millis = u64::try_from(paid.as_millis()).unwrap_or(u64::MAX);
     offer.price.cost(millis.saturating_mul(u64::from(requirement.gpus)))
 }

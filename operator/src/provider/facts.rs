@@ -1,11 +1,19 @@
 //! From an agent's claims to facts: what is checked, what is pinned, what is refused.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use spillway_core::duration;
 use spillway_core::money::UnitPrice;
-use spillway_crds::{GpuProvider, GpuProviderStatus, HostClaim, HostFact, ProviderInventorySpec, names};
+use spillway_crds::{ElasticClaim, GpuProvider, GpuProviderStatus, HostClaim, HostFact, ProviderInventorySpec, names};
 
 /// Longest node name that Kubernetes accepts as a label value, which several of its controllers need.
 const NODE_NAME_LIMIT: usize = 63;
 const MOST_GPUS_PER_HOST: u32 = 64;
+/// Running and elastic ones together.
+const MOST_HOSTS: usize = 256;
+/// A start that takes longer is no start: the work would wait for nothing.
+const LONGEST_START: Duration = Duration::from_secs(3_600);
 
 /// A claim that was not believed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,6 +26,8 @@ pub enum ClaimError {
     SealingKeyChanged,
     #[error("the inventory has no {0} yet")]
     Missing(&'static str),
+    #[error("elastic pool {pool}: {message}")]
+    Elastic { pool: String, message: String },
     #[error("pricePerGpuHour `{0}` is not a decimal string such as \"0.90\"")]
     Price(String),
 }
@@ -38,7 +48,10 @@ pub fn facts(provider: &GpuProvider, claims: &ProviderInventorySpec) -> Result<G
     let price: UnitPrice = claimed_price
         .parse()
         .map_err(|_| ClaimError::Price(claimed_price.to_owned()))?;
-    let hosts: Vec<HostFact> = claims.hosts.iter().filter_map(|host| host_fact(name, host)).collect();
+    let mut hosts: Vec<HostFact> = claims.hosts.iter().filter_map(|host| host_fact(name, host)).collect();
+    for pool in &claims.elastic {
+        add_elastic(&mut hosts, name, pool)?;
+    }
     let offer_changed = stored.unit_price_micro != Some(price.0) || stored.hosts != hosts;
     Ok(GpuProviderStatus {
         receipt_signer: Some(signer),
@@ -89,4 +102,36 @@ fn host_fact(provider: &str, host: &HostClaim) -> Option<HostFact> {
         elastic: false,
         start_time: None,
     })
+}
+
+/// The hosts that a pool may bring up. A running host keeps its name, and none is offered beyond what nodes can be named.
+fn add_elastic(hosts: &mut Vec<HostFact>, provider: &str, pool: &ElasticClaim) -> Result<(), ClaimError> {
+    let refused = |message: String| ClaimError::Elastic {
+        pool: pool.name.clone(),
+        message,
+    };
+    if !(1..=MOST_GPUS_PER_HOST).contains(&pool.gpus_per_host) {
+        return Err(refused(format!("gpusPerHost is not from 1 to {MOST_GPUS_PER_HOST}")));
+    }
+    let start = duration::parse(&pool.start_time).map_err(|error| refused(format!("startTime: {error}")))?;
+    if start > LONGEST_START {
+        return Err(refused("startTime is longer than an hour".to_owned()));
+    }
+    let taken: BTreeSet<String> = hosts.iter().map(|host| host.name.clone()).collect();
+    let free = MOST_HOSTS.saturating_sub(hosts.len());
+    let facts = pool
+        .host_names()
+        .filter(|name| !taken.contains(name))
+        .map(|name| HostFact {
+            node: names::virtual_node(provider, &name),
+            name,
+            product: pool.product.clone(),
+            gpus: pool.gpus_per_host,
+            memory_mebibytes: pool.memory_mebibytes,
+            compute_capability: pool.compute_capability.clone(),
+            elastic: true,
+            start_time: Some(pool.start_time.clone()),
+        });
+    hosts.extend(facts.filter(|host| host.node.len() <= NODE_NAME_LIMIT).take(free));
+    Ok(())
 }

@@ -271,7 +271,7 @@ fn set(conditions: &mut Vec<Condition>, kind: &str, fact: &Fact, generation: Opt
 #[cfg(test)]
 mod tests {
     use spillway_core::knowledge::Knowledge;
-    use spillway_crds::{GpuProviderSpec, HostClaim, LatencyClaim, ProviderClass};
+    use spillway_crds::{ElasticClaim, GpuProviderSpec, HostClaim, LatencyClaim, ProviderClass};
 
     use super::super::latency::Path;
     use super::*;
@@ -471,6 +471,41 @@ mod tests {
             assert_eq!(plan(&joined, &time(5)), [], "converged means no writes");
             assert_eq!(reason(&joined, "Ready"), "Offering", "a dispute takes no offer away");
         }
+    }
+
+    #[test]
+    fn an_elastic_pool_is_mirrored_host_by_host() {
+        let mut joined = observed();
+        joined.inventory.as_mut().unwrap().elastic = vec![ElasticClaim {
+            name: "burst".to_owned(),
+            product: "NVIDIA-L40S".to_owned(),
+            memory_mebibytes: 49_152,
+            compute_capability: None,
+            gpus_per_host: 4,
+            max_hosts: 2,
+            start_time: "3m".to_owned(),
+        }];
+        let after = applied(joined.clone(), plan(&joined, &time(1)));
+        let status = after.provider.status.clone().unwrap();
+        assert_eq!(status.gpus, 10);
+        assert_eq!(
+            after.nodes.keys().collect::<Vec<_>>(),
+            ["spillway-a-burst-0", "spillway-a-burst-1", "spillway-a-host"]
+        );
+        let elastic = &status.hosts[1];
+        assert_eq!((elastic.elastic, elastic.start_time.as_deref()), (true, Some("3m")));
+        let offers = spillway_crds::market::offers_of(&after.provider, &BTreeMap::new());
+        let starts: Vec<_> = offers
+            .iter()
+            .map(|offer| offer.start_time.map(|start| start.as_secs()))
+            .collect();
+        assert_eq!(starts, [None, Some(180), Some(180)]);
+        // A start that cannot be believed is refused, and the facts stay.
+        joined = after;
+        joined.inventory.as_mut().unwrap().elastic[0].start_time = "2h".to_owned();
+        let refused = applied(joined.clone(), plan(&joined, &time(2)));
+        assert_eq!(reason(&refused, "Ready"), "ClaimRefused");
+        assert_eq!(refused.provider.status.unwrap().hosts, status.hosts);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use kube::api::ObjectMeta;
 use spillway_crds::WorkAssignmentSpec;
 use spillway_crds::names::GPU_RESOURCE;
 
-use super::{ANNOTATION_DEADLINE, ANNOTATION_HOST, ENGINE, RUNNER};
+use super::{ANNOTATION_DEADLINE, ANNOTATION_HOST, ANNOTATION_START, ENGINE, RUNNER};
 use crate::work::PodSettings;
 
 /// Nobody, as distroless images have it: engines' own images often say root.
@@ -38,6 +38,8 @@ pub(super) fn build(
     now: Timestamp,
 ) -> Pod {
     let secret = metadata.name.clone();
+    let pool = settings.elastic.pool_of(&spec.host);
+    let start = pool.map(|pool| (ANNOTATION_START, pool.start_time.as_millis().to_string()));
     let annotations = [
         (ANNOTATION_HOST, spec.host.clone()),
         (ANNOTATION_DEADLINE, deadline.to_string()),
@@ -47,6 +49,7 @@ pub(super) fn build(
             annotations: Some(
                 annotations
                     .into_iter()
+                    .chain(start)
                     .map(|(key, value)| (key.to_owned(), value))
                     .collect(),
             ),
@@ -56,7 +59,10 @@ pub(super) fn build(
             init_containers: Some(vec![engine(spec, settings)]),
             containers: vec![runner(settings)],
             volumes: Some(vec![task_volume(secret), scratch_volume()]),
-            affinity: Some(only_on(&spec.host)),
+            // A host that does not run yet has no Node to name: the pool's labels bring one.
+            affinity: pool.is_none().then(|| only_on(&spec.host)),
+            node_selector: pool.map(|pool| pool.node_selector.clone()),
+            runtime_class_name: runtime_class(spec, settings),
             tolerations: Some(vec![gpu_taint()]),
             active_deadline_seconds: Some(deadline.duration_since(now).as_secs().max(1)),
             termination_grace_period_seconds: Some(5),
@@ -68,6 +74,12 @@ pub(super) fn build(
         }),
         status: None,
     }
+}
+
+/// None for plain containers, and none that was not checked: an assignment above our tier was refused.
+fn runtime_class(spec: &WorkAssignmentSpec, settings: &PodSettings) -> Option<String> {
+    let runtime = settings.isolation.as_ref().filter(|_| !spec.isolation.is_standard());
+    runtime.map(|runtime| runtime.runtime_class.clone())
 }
 
 fn engine(spec: &WorkAssignmentSpec, settings: &PodSettings) -> Container {

@@ -18,6 +18,7 @@ use spillway_crds::{
 };
 
 use crate::bundle::Terms;
+use crate::elastic::ElasticPools;
 use crate::keys::Keys;
 use crate::work::observe::{LocalWork, Observed};
 use crate::work::plan::{Action, plan};
@@ -59,6 +60,8 @@ impl Fixture {
             runner_image: "spillway/runner:dev".to_owned(),
             image_pull_policy: Some("IfNotPresent".to_owned()),
             engine_concurrency: 8,
+            isolation: None,
+            elastic: ElasticPools::default(),
         };
         let policy = Policy {
             terms,

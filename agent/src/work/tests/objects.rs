@@ -1,8 +1,11 @@
 //! Golden objects, and what must never be in them.
 
+use spillway_core::knowledge::Knowledge;
 use spillway_core::shard::WorkTask;
+use spillway_crds::Isolation;
 
 use super::fixture::{Fixture, observed};
+use crate::work::IsolationRuntime;
 use crate::work::objects::{WorkObjects, gpus_of};
 use crate::work::observe::LocalWork;
 use crate::work::plan::Action;
@@ -66,4 +69,45 @@ fn no_secret_byte_outside_the_secret() {
 #[test]
 fn the_pod_says_how_many_gpus_it_holds() {
     assert_eq!(gpus_of(&objects(&Fixture::new(), &[]).pod), 1);
+}
+
+#[test]
+fn isolated_work_runs_under_our_runtime_class() {
+    let mut fixture = Fixture::new();
+    fixture.policy.pods.isolation = Some(IsolationRuntime {
+        runtime_class: "kata".to_owned(),
+        tier: Isolation::Sandboxed,
+    });
+    let runtime_class = |tier| {
+        let assignment = fixture.assignment_where(|spec| spec.isolation = tier);
+        match fixture.plan(&observed([assignment], LocalWork::default())).as_slice() {
+            [Action::Start { objects, .. }] => Ok(objects.pod.spec.clone().unwrap().runtime_class_name),
+            other => Err(format!("{other:?}")),
+        }
+    };
+    assert_eq!(runtime_class(Isolation::Standard), Ok(None));
+    assert_eq!(runtime_class(Isolation::Sandboxed), Ok(Some("kata".to_owned())));
+    assert!(runtime_class(Isolation::Confidential).unwrap_err().contains("Report"));
+}
+
+#[test]
+fn work_for_an_elastic_host_waits_for_its_pool() {
+    let mut fixture = Fixture::new();
+    let pools = r#"[{"name": "burst", "product": "NVIDIA-L4", "memory": "24Gi", "gpusPerHost": 1, "maxHosts": 2,
+        "startTime": "3m", "nodeSelector": {"pool": "gpu"}}]"#;
+    fixture.policy.pods.elastic = pools.parse().unwrap();
+    let assignment = fixture.assignment_where(|spec| spec.host = "burst-1".to_owned());
+    let mut observed = observed([assignment], LocalWork::default());
+    observed.hosts = Knowledge::Known(fixture.policy.pods.elastic.hosts());
+    let actions = fixture.plan(&observed);
+    let [Action::Start { objects, .. }] = actions.as_slice() else {
+        panic!("{actions:?}")
+    };
+    let spec = objects.pod.spec.clone().unwrap();
+    assert_eq!(spec.affinity, None);
+    assert_eq!(spec.node_selector.unwrap()["pool"], "gpu");
+    assert_eq!(
+        objects.pod.metadata.annotations.clone().unwrap()["spillway.dev/start-millis"],
+        "180000"
+    );
 }

@@ -1,7 +1,7 @@
 //! What the agent will not do, and what it answers.
 
 use spillway_core::knowledge::Knowledge;
-use spillway_crds::{AssignmentState, AttemptKind, Time, WorkAssignment, WorkAssignmentSpec};
+use spillway_crds::{AssignmentState, AttemptKind, Isolation, Time, WorkAssignment, WorkAssignmentSpec};
 
 use super::fixture::{Fixture, UID, host, in_state, minutes, now, observed, reported, running};
 use crate::work::observe::LocalWork;
@@ -17,7 +17,8 @@ fn refusal(fixture: &Fixture, assignment: WorkAssignment) -> (String, String) {
 fn terms_that_do_not_suit_us_are_refused_though_signed() {
     type Change = fn(&mut WorkAssignmentSpec);
     let fixture = Fixture::new();
-    let cases: [(&str, Change); 9] = [
+    let cases: [(&str, Change); 10] = [
+        ("IsolationUnavailable", |spec| spec.isolation = Isolation::Sandboxed),
         ("PriceTooLow", |spec| spec.order.unit_price_micro = 899_999),
         ("WrongPayout", |spec| {
             spec.order.provider = "0x00000000000000000000000000000000000000cc".to_owned()

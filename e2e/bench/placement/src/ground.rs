@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use spillway_core::market::{Offer, Requirement, exclude};
 use spillway_crds::market::{offers_of, requirement};
-use spillway_crds::{GpuProvider, InferenceJob, names};
+use spillway_crds::{DataClass, GpuProvider, InferenceJob, names};
 
 /// GPU product, MiB per GPU, compute capability, usual price in micro-USD per GPU-hour.
 const PRODUCTS: [(&str, u64, &str, u64); 8] = [
@@ -229,7 +229,7 @@ fn apportion(weights: &[usize], total: usize) -> Vec<usize> {
 pub(crate) fn requirements() -> anyhow::Result<Vec<Requirement>> {
     CLASSES
         .iter()
-        .map(|class| Ok(requirement(&class.job(0, 1, "any")?.spec)?))
+        .map(|class| Ok(requirement(&class.job(0, 1, "any")?.spec, DataClass::Public)?))
         .collect()
 }
 

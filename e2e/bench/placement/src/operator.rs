@@ -6,7 +6,7 @@ use alloy_primitives::Address;
 use kube::Client;
 use object_store::aws::AmazonS3Builder;
 use object_store::memory::InMemory;
-use spillway_crds::names;
+use spillway_crds::{DataClass, names};
 use spillway_operator::accrual::SealedAttempts;
 use spillway_operator::dispatch::{ChainPlace, forged};
 use spillway_operator::job;
@@ -24,6 +24,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
             chain_id: 31337,
             contract: Address::repeat_byte(0xcc),
         },
+        default_data_class: DataClass::Public,
         sealed: Arc::new(SealedAttempts::default()),
     };
     let never = CancellationToken::new();
