@@ -24,7 +24,7 @@ pub use holding::only_provider;
 pub use kill::{Component, kill};
 pub use ledger::{Holdings, Ledger, invoice_total, leaves};
 pub use leftovers::leftovers;
-pub use plugin::plugin;
+pub use plugin::{ask, plugin, plugin_json};
 pub use reading::{attempts, holds, placeable, placeable_for, providers, running};
 pub use scene::Scene;
 pub use store::Stores;

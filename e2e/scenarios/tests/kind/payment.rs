@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use kube::ResourceExt as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use spillway_crds::{AttemptKind, InferenceJob, job_condition};
-use spillway_e2e_scenarios::{Holdings, Ledger, Scene, TENANT, golden, invoice_total, leaves, plugin};
+use spillway_e2e_scenarios::{Holdings, Ledger, Scene, TENANT, golden, invoice_total, leaves, plugin, plugin_json};
 
 const TEXTS: usize = 16;
 const SETTLED_WITHIN: Duration = Duration::from_secs(360);
@@ -113,6 +113,27 @@ fn check_plugin(ledger: &Ledger, job: &str, total: u128) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Chain, Settlements and receipts agree, whatever was settled before, and each provider's earnings are all claimed.
+async fn check_books(ledger: &Ledger) -> anyhow::Result<()> {
+    let audit = plugin_json(&["audit", "--rpc-url", ledger.rpc_url()])?;
+    ensure!(
+        audit["drifts"] == json!([]) && audit["unknown"] == json!([]),
+        "the audit says {audit}"
+    );
+    let posted = audit.pointer("/compared/posted").and_then(Value::as_u64);
+    ensure!(posted.is_some_and(|posted| posted > 0), "nothing was compared: {audit}");
+    for (provider, payout) in &ledger.payouts {
+        let claimed = ledger.balances(*payout).await?.claimed;
+        let rows = plugin_json(&["earnings", provider, "--rpc-url", ledger.rpc_url()])?;
+        let said = json!({"accepted": 0, "sealed": 0, "inWindow": 0, "claimable": 0, "claimed": claimed});
+        ensure!(
+            rows[0]["earnings"] == said,
+            "{provider}: {rows}, the chain says {claimed} claimed"
+        );
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_job_is_computed_checked_paid_and_claimed_to_the_micro_unit() -> anyhow::Result<()> {
     let scene = Scene::open("payment").await?;
@@ -131,5 +152,6 @@ async fn a_job_is_computed_checked_paid_and_claimed_to_the_micro_unit() -> anyho
     check_sums(&before, &settled, total)?;
     check_plugin(&ledger, &scene.name, total)?;
     check_claims(&ledger, &settled).await?;
+    check_books(&ledger).await?;
     scene.close().await
 }
