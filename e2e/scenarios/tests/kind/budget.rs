@@ -39,7 +39,7 @@ async fn an_over_budget_job_starts_nothing_more_and_keeps_what_is_finished() -> 
         .until("a finished shard and reason BudgetExhausted", STOPPED_WITHIN, stopped)
         .await?;
     ensure!(
-        message.contains("spec.price.budget 0.22"),
+        message.contains("spec.price.budget is 0.22"),
         "`{message}` does not name the limit"
     );
     let after = ledger.quiet(&scene.ground).await?;
@@ -78,10 +78,12 @@ async fn limit_per_day(scene: &Scene, amount: &str) -> anyhow::Result<()> {
 async fn waits_for_the_day(scene: &Scene) -> anyhow::Result<()> {
     scene.apply(scene.inline(&golden::requests(1)?, 1)).await?;
     let message = scene
-        .until("Placeable for reason BudgetExhausted", STOPPED_WITHIN, exhausted)
+        .until("Placeable for reason DailyLimit", STOPPED_WITHIN, |job| {
+            placeable_for(job, "DailyLimit")
+        })
         .await?;
     ensure!(
-        message.contains("SpendPolicy demo allows 0.01") && message.contains("per day"),
+        message.contains("SpendPolicy demo allows all of its jobs 0.01 per day"),
         "`{message}` does not name the limit"
     );
     ensure!(attempts(&scene.job().await?).next().is_none(), "an attempt was begun");
