@@ -82,6 +82,7 @@ fn with(pointer: &str, value: Value) -> String {
     request.to_string()
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn garbage() -> Vec<(&'static str, u16, String)> {
     vec![
         ("empty", 400, String::new()),

@@ -60,11 +60,11 @@ impl Connection {
             if whole.is_none() {
                 whole = head(self.received.get(..filled).unwrap_or_default())?;
             }
-            if let Some((start, length)) = whole {
-                if filled >= start + length {
-                    self.body = start..start + length;
-                    return Ok(());
-                }
+            if let Some((start, length)) = whole
+                && filled >= start + length
+            {
+                self.body = start..start + length;
+                return Ok(());
             }
         }
     }
