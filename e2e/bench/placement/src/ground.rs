@@ -180,7 +180,8 @@ fn provider(random: &mut StdRng, index: usize, hosts: usize) -> anyhow::Result<G
             "conditions": [ready], "namespace": names::provider_namespace(&name),
             "receiptSigner": format!("0x{:040x}", index + 1_000_000), "sealingKey": SEALING_KEY,
             "gpus": gpus, "unitPriceMicro": price, "offerRevision": 1, "hosts": hosts,
-            "latency": {"medianMicros": p95 / 2, "p95Micros": p95, "samples": 64, "measuredAt": "2026-01-01T00:00:00Z"},
+            "latencies": [{"to": "hub", "medianMicros": p95 / 2, "p95Micros": p95, "jitterMicros": 0, "samples": 64,
+                "measuredAt": "2026-01-01T00:00:00Z"}],
             "reputation": {"accepted": accepted, "rejected": rejected},
         },
     });
