@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-contracts=(SpillwaySettlement TestToken)
+contracts=(SpillwaySettlement SpillwayFormats TestToken)
 out="${FOUNDRY_OUT:-out}"
 
 case "${1:-}" in
@@ -14,6 +14,8 @@ esac
 
 node_modules/.bin/forge build --quiet src
 mkdir -p "$target"
+# OpenZeppelin's, unchanged: it administers the settlement contract.
+contracts+=(AccessManager)
 for contract in "${contracts[@]}"; do
   node bin/artifact.js "$out/$contract.sol/$contract.json" > "$target/$contract.json"
 done

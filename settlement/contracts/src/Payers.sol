@@ -32,26 +32,34 @@ library Payers {
         return _join(payer.deposit, payer.capPerDay, payer.spentToday, payer.expiry, payer.spentDay);
     }
 
-    /// The state of `account` after a debit at `time`, day `today`; reverts when the payer did not allow it.
-    function debited(PackedPayer packed, address account, uint256 amount, uint256 time, uint256 today)
+    /// Whether the payer's order key is good at `time`.
+    function mayPay(PackedPayer packed, uint256 time) internal pure returns (bool) {
+        return time <= uint40(PackedPayer.unwrap(packed) >> 192);
+    }
+
+    /// The state of `account` after a debit on day `today` under a good order key; reverts when it is too much.
+    function debited(PackedPayer packed, address account, uint256 amount, uint256 today)
         internal
         pure
         returns (PackedPayer)
     {
         uint256 word = PackedPayer.unwrap(packed);
-        uint256 expiry = uint40(word >> 192);
-        if (time > expiry) _refuseKey(account, expiry);
         uint256 capPerDay = uint64(word >> 64);
         uint256 spent = (word >> 232 == today ? uint64(word >> 128) : 0) + amount;
         if (spent > capPerDay) revert ISpillwaySettlement.DailyCapExceeded(account, capPerDay, spent);
         uint256 deposit = uint64(word);
         if (amount > deposit) revert ISpillwaySettlement.DepositTooSmall(account, deposit, amount);
-        return _join(deposit - amount, capPerDay, spent, expiry, today);
+        return _join(deposit - amount, capPerDay, spent, uint40(word >> 192), today);
     }
 
-    function _refuseKey(address account, uint256 expiry) private pure {
-        if (expiry == 0) revert ISpillwaySettlement.OrderKeyMissing(account);
-        revert ISpillwaySettlement.OrderKeyExpired(account, uint64(expiry));
+    /// The most that `debited` would accept on day `today`.
+    function debitable(PackedPayer packed, uint256 today) internal pure returns (uint256) {
+        uint256 word = PackedPayer.unwrap(packed);
+        uint256 capPerDay = uint64(word >> 64);
+        uint256 spent = word >> 232 == today ? uint64(word >> 128) : 0;
+        uint256 left = spent < capPerDay ? capPerDay - spent : 0;
+        uint256 deposit = uint64(word);
+        return left < deposit ? left : deposit;
     }
 
     /// Each part must fit its field: a debit leaves less than the deposit, and spent is at most the cap.

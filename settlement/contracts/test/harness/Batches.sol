@@ -39,6 +39,11 @@ library Batches {
         }
     }
 
+    function ledgerHash(bytes32[] memory debits, bytes32[] memory credits) internal pure returns (bytes32) {
+        return
+            keccak256(abi.encode(keccak256(abi.encodePacked(debits)), keccak256(abi.encodePacked(credits))));
+    }
+
     /// The batch that `settlement` accepts next, with these entries.
     function next(SpillwaySettlement settlement, bytes32[] memory debits, bytes32[] memory credits)
         internal
@@ -52,9 +57,12 @@ library Batches {
             sequence: sequence,
             count: uint32(credits.length),
             total: uint128(sum(debits)),
+            cumulative: 0,
             previous: settlement.headerHashAt(sequence - 1),
             jobsRoot: keccak256(abi.encode("jobs", sequence)),
-            ledgerHash: settlement.ledgerHash(debits, credits),
+            payRoot: bytes32(0),
+            spendRoot: bytes32(0),
+            ledgerHash: ledgerHash(debits, credits),
             dataHash: keccak256(abi.encode("data", sequence))
         });
     }

@@ -7,6 +7,7 @@ import {SpillwaySettlement} from "../../src/SpillwaySettlement.sol";
 import {TestToken} from "../../src/TestToken.sol";
 import {Batch, Batches} from "./Batches.sol";
 import {vm, within} from "./Cheats.sol";
+import {Deployment} from "./Deployment.sol";
 
 /// Invariant handler: four accounts, each both payer and provider, a poster and time. It keeps a plain model of what
 /// must happen and compares every call with it, refusals included.
@@ -52,7 +53,7 @@ contract Economy {
     constructor() {
         vm.warp(time);
         token = new TestToken();
-        settlement = new SpillwaySettlement(token, address(this), POSTER, WINDOW, DELAY);
+        settlement = Deployment.ledger(address(token), address(this), POSTER, WINDOW, DELAY);
     }
 
     function account(uint256 index) public pure returns (address) {
