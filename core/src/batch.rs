@@ -82,16 +82,18 @@ impl Voucher {
     }
 }
 
-/// Place of a leaf in `jobsRoot`, the first word of its proof: index << 128 | what its provider has earned in the batch
-/// up to it and with it. Two neighbours so show every sum that breaks.
-pub fn position(index: u32, running: u128) -> B256 {
+/// Place of a leaf in `jobsRoot`, the first word of its proof: index << 128 | sum << 64 | running. Up to the leaf and with
+/// it, `sum` is what all leaves of the batch come to, `running` what those of its provider do, micro-USD. Two neighbours
+/// so show every sum that breaks.
+pub fn position(index: u32, sum: u64, running: u64) -> B256 {
     let mut word = B256::ZERO;
     word[12..16].copy_from_slice(&index.to_be_bytes());
-    word[16..].copy_from_slice(&running.to_be_bytes());
+    word[16..24].copy_from_slice(&sum.to_be_bytes());
+    word[24..].copy_from_slice(&running.to_be_bytes());
     word
 }
 
-/// Root over leaves in the tree's order; `None` without leaves, or when a provider's sum does not fit 128 bits.
+/// Root over leaves in the tree's order; `None` without leaves, or when the total does not fit 64 bits.
 pub fn jobs_root(sorted: &[Leaf]) -> Option<B256> {
     let nodes: Vec<B256> = placed(sorted)?.into_iter().map(|(_, node)| node).collect();
     merkle::root(&nodes)
@@ -107,12 +109,14 @@ pub fn jobs_proofs(sorted: &[Leaf]) -> Option<Vec<Vec<B256>>> {
 
 /// Position and tree node of every leaf.
 fn placed(sorted: &[Leaf]) -> Option<Vec<(B256, B256)>> {
-    let mut running = (Address::ZERO, 0u128);
+    let (mut sum, mut running) = (0u64, (Address::ZERO, 0u64));
     let mut nodes = Vec::with_capacity(sorted.len());
     for (index, leaf) in (0u32..).zip(sorted) {
         let before = if running.0 == leaf.provider { running.1 } else { 0 };
-        running = (leaf.provider, before.checked_add(leaf.amount)?);
-        let position = position(index, running.1);
+        let amount = u64::try_from(leaf.amount).ok()?;
+        sum = sum.checked_add(amount)?;
+        running = (leaf.provider, before.checked_add(amount)?);
+        let position = position(index, sum, running.1);
         nodes.push((position, merkle::parent(leaf.hash(), position)));
     }
     Some(nodes)

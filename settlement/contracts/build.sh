@@ -4,7 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 contracts=(SpillwaySettlement SpillwayFormats TestToken)
-out="${FOUNDRY_OUT:-out}"
+export FOUNDRY_PROFILE=build
+out="${FOUNDRY_OUT:-out-ir}"
 
 case "${1:-}" in
   "") target=abi ;;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Header, Leaf, Order, Receipt} from "../src/Formats.sol";
+import {Header, Leaf, Order, Receipt} from "../src/formats/Formats.sol";
 import {vm, within} from "./harness/Cheats.sol";
 import {JobsTree} from "./harness/JobsTree.sol";
 import {Json} from "./harness/Json.sol";

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ISpillwaySettlement} from "../src/ISpillwaySettlement.sol";
+import {ISpillwaySettlement} from "../src/settlement/ISpillwaySettlement.sol";
 import {vm, within} from "./harness/Cheats.sol";
 import {SettlementFixture} from "./harness/SettlementFixture.sol";
 

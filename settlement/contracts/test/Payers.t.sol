@@ -2,8 +2,8 @@
 pragma solidity 0.8.37;
 
 import {ERC20} from "@openzeppelin/contracts/token/ERC20/ERC20.sol";
-import {ISpillwaySettlement} from "../src/ISpillwaySettlement.sol";
-import {SpillwaySettlement} from "../src/SpillwaySettlement.sol";
+import {ISpillwaySettlement} from "../src/settlement/ISpillwaySettlement.sol";
+import {SpillwaySettlement} from "../src/settlement/SpillwaySettlement.sol";
 import {Batch, Batches} from "./harness/Batches.sol";
 import {vm, within} from "./harness/Cheats.sol";
 import {Deployment} from "./harness/Deployment.sol";

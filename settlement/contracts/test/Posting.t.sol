@@ -2,8 +2,8 @@
 pragma solidity 0.8.37;
 
 import {IAccessManaged} from "@openzeppelin/contracts/access/manager/IAccessManaged.sol";
-import {ISpillwaySettlement} from "../src/ISpillwaySettlement.sol";
-import {SpillwaySettlement} from "../src/SpillwaySettlement.sol";
+import {ISpillwaySettlement} from "../src/settlement/ISpillwaySettlement.sol";
+import {SpillwaySettlement} from "../src/settlement/SpillwaySettlement.sol";
 import {Batch, Batches} from "./harness/Batches.sol";
 import {vm, within} from "./harness/Cheats.sol";
 import {SettlementFixture} from "./harness/SettlementFixture.sol";

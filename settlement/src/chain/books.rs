@@ -137,11 +137,6 @@ fn entry(log: &Log) -> Result<Option<Entry>, alloy::sol_types::Error> {
         SpillwaySettlement::FeesPaid::SIGNATURE_HASH => Some(Entry::Out(amount(
             SpillwaySettlement::FeesPaid::decode_log(data)?.amount,
         ))),
-        // What is seized for a payer stays in the contract, as a deposit.
-        SpillwaySettlement::Seized::SIGNATURE_HASH => {
-            let seized = SpillwaySettlement::Seized::decode_log(data)?;
-            seized.payer.is_zero().then(|| Entry::Out(amount(seized.amount)))
-        }
         _ => None,
     })
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Header} from "../../src/Formats.sol";
-import {SpillwaySettlement} from "../../src/SpillwaySettlement.sol";
+import {Header} from "../../src/formats/Formats.sol";
+import {SpillwaySettlement} from "../../src/settlement/SpillwaySettlement.sol";
 
 /// A header with its entries: the arguments of one `post`.
 struct Batch {

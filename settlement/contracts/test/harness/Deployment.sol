@@ -2,8 +2,8 @@
 pragma solidity 0.8.37;
 
 import {AccessManager} from "@openzeppelin/contracts/access/manager/AccessManager.sol";
-import {ISpillwaySettlement} from "../../src/ISpillwaySettlement.sol";
-import {SpillwaySettlement} from "../../src/SpillwaySettlement.sol";
+import {ISpillwaySettlement} from "../../src/settlement/ISpillwaySettlement.sol";
+import {SpillwaySettlement} from "../../src/settlement/SpillwaySettlement.sol";
 
 /// A settlement contract on its own: no disputes, no fee, an AccessManager of which `owner` is the admin.
 library Deployment {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Header} from "../../src/Formats.sol";
-import {ISpillwaySettlement} from "../../src/ISpillwaySettlement.sol";
-import {SpillwaySettlement} from "../../src/SpillwaySettlement.sol";
-import {TestToken} from "../../src/TestToken.sol";
+import {Header} from "../../src/formats/Formats.sol";
+import {ISpillwaySettlement} from "../../src/settlement/ISpillwaySettlement.sol";
+import {SpillwaySettlement} from "../../src/settlement/SpillwaySettlement.sol";
+import {TestToken} from "../../src/development/TestToken.sol";
 import {Batch, Batches} from "./Batches.sol";
 import {vm, within} from "./Cheats.sol";
 import {Deployment} from "./Deployment.sol";

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Formats, Leaf} from "../../src/Formats.sol";
+import {Formats, Leaf} from "../../src/formats/Formats.sol";
 import {Merkle} from "./Merkle.sol";
 
 /// The tree of `jobsRoot`: over each leaf's hash paired with its position.
@@ -10,11 +10,14 @@ library JobsTree {
 
     function positions(Leaf[] memory leaves) internal pure returns (bytes32[] memory words) {
         words = new bytes32[](leaves.length);
+        uint256 sum;
         uint256 running;
         for (uint256 i = 0; i < leaves.length; ++i) {
             bool goesOn = i != 0 && leaves[i].provider == leaves[i - 1].provider;
             running = (goesOn ? running : 0) + leaves[i].amount;
-            words[i] = bytes32(i << 128 | running);
+            sum += leaves[i].amount;
+            require(sum <= type(uint64).max, "positions: sum");
+            words[i] = bytes32(i << 128 | sum << 64 | running);
         }
     }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {SpillwaySettlement} from "../../src/SpillwaySettlement.sol";
-import {TestToken} from "../../src/TestToken.sol";
+import {SpillwaySettlement} from "../../src/settlement/SpillwaySettlement.sol";
+import {TestToken} from "../../src/development/TestToken.sol";
 import {Batch, Batches} from "./Batches.sol";
 import {vm} from "./Cheats.sol";
 import {Deployment} from "./Deployment.sol";

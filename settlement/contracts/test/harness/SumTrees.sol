@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Formats} from "../../src/Formats.sol";
+import {Formats} from "../../src/formats/Formats.sol";
 
 /// What one account has earned or spent in all.
 struct Account {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Header, Leaf, Order, Receipt, Voucher} from "../../src/Formats.sol";
-import {SpillwayFormats} from "../../src/SpillwayFormats.sol";
-import {SpillwaySettlement} from "../../src/SpillwaySettlement.sol";
-import {TestToken} from "../../src/TestToken.sol";
+import {Header, Leaf, Order, Receipt, Voucher} from "../../src/formats/Formats.sol";
+import {SpillwayFormats} from "../../src/formats/SpillwayFormats.sol";
+import {SpillwaySettlement} from "../../src/settlement/SpillwaySettlement.sol";
+import {TestToken} from "../../src/development/TestToken.sol";
 import {Batches} from "./Batches.sol";
 import {vm} from "./Cheats.sol";
 import {Deployment} from "./Deployment.sol";
@@ -125,8 +125,8 @@ abstract contract VectorFile {
             provider: second
                 ? 0xFfFF000000000000000000000000000000000002
                 : 0x0000000000000000000000000000000000000B0b,
-            // The running sum of the last one is the largest.
-            amount: i == 7 ? type(uint128).max - 1_000_003 * 18 : uint128(1_000_003 * (i + 1)),
+            // The sum of the last one is the largest.
+            amount: i == 7 ? type(uint64).max - 1_000_003 * 28 : uint128(1_000_003 * (i + 1)),
             order: keccak256(abi.encode("order", i)),
             receipt: keccak256(abi.encode("receipt", i))
         });

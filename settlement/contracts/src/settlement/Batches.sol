@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {Credits, PackedCredit} from "./Credits.sol";
-import {Formats, Header} from "./Formats.sol";
+import {Formats, Header} from "../formats/Formats.sol";
 import {Head, Heads} from "./Heads.sol";
 import {Holds} from "./Holds.sol";
 import {PackedPayer, Payers} from "./Payers.sol";
@@ -21,6 +22,7 @@ abstract contract Batches is Holds {
     function setPoster(address poster_) external restricted {
         emit PosterChanged(gate.poster, poster_);
         gate.poster = poster_;
+        gate.posterFrom = _head().nextSequence;
         // In ledger mode a new poster goes on; roots that count all before them cannot.
         if (mode == Mode.Ledger) gate.brokenFrom = 0;
     }
@@ -29,22 +31,24 @@ abstract contract Batches is Holds {
     /// before the next one.
     function pause(uint64 duration) external restricted {
         if (duration == 0 || duration > longestPause) revert InvalidParameter("duration");
-        uint64 from = gate.pausedUntil == 0 ? 0 : gate.pausedUntil + longestPause;
+        uint64 from = gate.pausedUntil == 0 ? 0 : uint64(gate.pausedUntil) + longestPause;
         if (block.timestamp < from) revert PauseTooSoon(from);
-        gate.pausedUntil = uint40(block.timestamp + duration);
+        gate.pausedUntil = uint32(block.timestamp + duration);
         emit Paused(gate.pausedUntil);
     }
 
     function unpause() external restricted {
         if (block.timestamp >= gate.pausedUntil) return;
-        gate.pausedUntil = uint40(block.timestamp);
+        gate.pausedUntil = uint32(block.timestamp);
         emit Paused(gate.pausedUntil);
     }
 
-    /// The disputes contract proved that the batch at `sequence` is wrong. The earliest such sequence counts.
+    /// The disputes contract proved that the batch at `sequence` is wrong. The earliest such sequence counts. In ledger
+    /// mode a poster does not answer for the one before it.
     function markBroken(uint64 sequence) external onlyDisputes {
         if (gate.brokenFrom != 0 && gate.brokenFrom <= sequence) return;
-        gate.brokenFrom = uint40(sequence);
+        if (mode == Mode.Ledger && sequence < gate.posterFrom) return;
+        gate.brokenFrom = uint32(sequence);
         emit Broken(sequence, gate.poster);
     }
 
@@ -123,9 +127,11 @@ abstract contract Batches is Holds {
             last = account;
             sum += amount;
             PackedPayer payer = payers[account];
-            payers[account] = payer.mayPay(block.timestamp)
-                ? payer.debited(account, amount, today)
-                : _debitedFromHold(payer, account, amount);
+            payers[account] = payer.covers(amount, block.timestamp, today)
+                ? payer.debited(amount, today)
+                : _debitedWithHold(
+                    payer, account, amount, Math.min(amount, payer.capLeft(block.timestamp, today)), today
+                );
         }
     }
 

@@ -4,7 +4,7 @@ pragma solidity 0.8.37;
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
-import {Formats, Order, Voucher} from "./Formats.sol";
+import {Formats, Order, Voucher} from "../formats/Formats.sol";
 import {Holds} from "./Holds.sol";
 import {PackedPayer, Payer, Payers} from "./Payers.sol";
 
@@ -15,8 +15,9 @@ abstract contract OrderKeys is Holds {
     using Payers for Payer;
     using Payers for PackedPayer;
 
-    /// A revoked or replaced key: until when orders it signed may still be shown, and for how much at most.
-    struct Revoked {
+    /// A key that was revoked or replaced, or whose terms changed: until when orders it signed may still be shown once it is
+    /// not the payer's any more, and for how much at most.
+    struct Former {
         uint64 until;
         uint64 left;
     }
@@ -29,7 +30,7 @@ abstract contract OrderKeys is Holds {
     }
 
     mapping(address payer => address) internal keys;
-    mapping(address payer => mapping(address key => Revoked)) internal revoked;
+    mapping(address payer => mapping(address key => Former)) internal formers;
     mapping(address payer => uint256) internal collectedOf;
     mapping(bytes32 order => bool) internal shown;
     Pot internal pot;
@@ -42,15 +43,20 @@ abstract contract OrderKeys is Holds {
         if (key == address(0) && (capPerDay != 0 || expiry != 0)) revert KeyMissing();
         Payer memory payer = payers[msg.sender].unpack();
         address old = keys[msg.sender];
-        if (old != address(0) && old != key) {
-            revoked[msg.sender][old] =
-                Revoked({until: uint64(block.timestamp) + withdrawDelay, left: payer.capPerDay});
-        }
+        if (old != address(0)) _remember(old, payer.capPerDay);
         keys[msg.sender] = key;
         payer.capPerDay = uint64(Math.min(capPerDay, type(uint64).max));
         payer.expiry = uint40(Math.min(expiry, type(uint40).max));
         payers[msg.sender] = payer.pack();
         emit OrderKeyAuthorized(msg.sender, key, capPerDay, expiry);
+    }
+
+    /// A cap that is lowered before the key is revoked still counts for the orders signed under it.
+    function _remember(address key, uint64 cap) private {
+        Former storage former = formers[msg.sender][key];
+        bool isRecent = block.timestamp < former.until;
+        if (!isRecent || former.left < cap) former.left = cap;
+        former.until = uint64(block.timestamp) + withdrawDelay;
     }
 
     /// Anyone may show an order, the provider will. It holds money back only while the payer leaves or has no good key:
@@ -62,7 +68,7 @@ abstract contract OrderKeys is Holds {
         if (payerGoesOn || isOld || shown[hash]) revert OrderNotShowable(hash);
         shown[hash] = true;
         address key = _signer(order.payer, _hashTypedDataV4(hash), signature);
-        if (key != order.payer && key != keys[order.payer]) _spendRevoked(order, key);
+        if (key != order.payer && key != keys[order.payer]) _spendFormer(order, key);
         Hold storage hold = holds[order.payer];
         uint256 amount = Math.min(_held(order.payer) + order.upperBound, type(uint64).max);
         hold.amount = uint64(amount);
@@ -70,10 +76,10 @@ abstract contract OrderKeys is Holds {
         emit OrderShown(order.payer, hash, order.upperBound, hold.until);
     }
 
-    function _spendRevoked(Order calldata order, address key) private {
-        Revoked storage record = revoked[order.payer][key];
-        if (order.upperBound > record.left) revert RevokedKeySpent(order.payer, record.left);
-        record.left -= uint64(order.upperBound);
+    function _spendFormer(Order calldata order, address key) private {
+        Former storage former = formers[order.payer][key];
+        if (order.upperBound > former.left) revert RevokedKeySpent(order.payer, former.left);
+        former.left -= uint64(order.upperBound);
     }
 
     /// Not stopped by a pause: payers leave in it too.
@@ -82,28 +88,41 @@ abstract contract OrderKeys is Holds {
         uint256 room = _head().cumulative - its.collected;
         uint256 sum;
         for (uint256 i = 0; i < vouchers.length; ++i) {
-            _signer(vouchers[i].payer, _hashTypedDataV4(vouchers[i].hash()), signatures[i]);
-            sum += _collect(vouchers[i], room - sum);
+            address key = _signer(vouchers[i].payer, _hashTypedDataV4(vouchers[i].hash()), signatures[i]);
+            sum += _collect(vouchers[i], key, room - sum);
         }
         its.collected += uint64(sum); // At most the posted cumulative total.
         pot = its;
     }
 
-    function _collect(Voucher calldata voucher, uint256 room) private returns (uint256 amount) {
+    /// Takes what is owed within the cap, when the key is the payer's now; and out of shown orders.
+    function _collect(Voucher calldata voucher, address key, uint256 room) private returns (uint256 amount) {
         address payer = voucher.payer;
         uint256 before = collectedOf[payer];
         if (voucher.cumulative <= before) return 0;
-        amount = Math.min(voucher.cumulative - before, room);
         PackedPayer stored = payers[payer];
         uint256 today = block.timestamp / 1 days;
-        bool keyIsGood = stored.mayPay(block.timestamp);
-        uint256 most = keyIsGood ? stored.debitable(today) : Math.min(_held(payer), stored.unpack().deposit);
-        amount = Math.min(amount, most);
+        bool isCurrent = key == keys[payer] || key == payer;
+        uint256 cap = isCurrent ? stored.capLeft(block.timestamp, today) : 0;
+        amount = Math.min(voucher.cumulative - before, Math.min(room, stored.unpack().deposit));
+        amount = Math.min(amount, cap + _held(payer));
         if (amount == 0) return 0;
-        payers[payer] =
-            keyIsGood ? stored.debited(payer, amount, today) : _debitedFromHold(stored, payer, amount);
+        payers[payer] = _debitedWithHold(stored, payer, amount, Math.min(amount, cap), today);
         collectedOf[payer] = before + amount;
         emit Collected(payer, amount, before + amount);
+    }
+
+    /// Whether a key that `payer` ever authorised, or the payer, signed `digest`. Revoked keys count: what they signed
+    /// before, they signed.
+    function everSigned(address payer, bytes32 digest, bytes calldata signature)
+        external
+        view
+        returns (bool)
+    {
+        (address signer,,) = ECDSA.tryRecoverCalldata(digest, signature);
+        bool byKey = signer != address(0)
+            && (signer == payer || signer == keys[payer] || formers[payer][signer].until != 0);
+        return byKey || _signedByContract(payer, digest, signature);
     }
 
     /// Who signed for `payer`: a key that it authorised, not longer ago than it may still be shown, or itself (ERC-1271
@@ -112,12 +131,18 @@ abstract contract OrderKeys is Holds {
         (address signer,,) = ECDSA.tryRecoverCalldata(digest, signature);
         if (signer != address(0)) {
             if (signer == payer || signer == keys[payer] && _wasGood(payer)) return signer;
-            if (block.timestamp < revoked[payer][signer].until) return signer;
+            if (block.timestamp < formers[payer][signer].until) return signer;
         }
-        if (payer.code.length != 0 && SignatureChecker.isValidERC1271SignatureNow(payer, digest, signature)) {
-            return payer;
-        }
+        if (_signedByContract(payer, digest, signature)) return payer;
         revert SignatureRefused(payer);
+    }
+
+    function _signedByContract(address payer, bytes32 digest, bytes calldata signature)
+        private
+        view
+        returns (bool)
+    {
+        return payer.code.length != 0 && SignatureChecker.isValidERC1271SignatureNow(payer, digest, signature);
     }
 
     /// An expired key signed before it expired, as far as anybody can tell.

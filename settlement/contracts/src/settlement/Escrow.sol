@@ -63,13 +63,13 @@ abstract contract Escrow is Holds {
     }
 
     /// Pays what the caller asked for, or what is left of the deposit; nothing when nothing was asked. What shown orders
-    /// hold back stays asked for. A request lapses when it was not used for as long as it had to wait: a standing one
-    /// would let a payer leave without notice.
+    /// hold back stays asked for. A request lapses when it is not used for twice as long as it had to wait: a
+    /// standing one would let a payer leave without notice.
     function withdraw() external nonReentrant returns (uint256 amount) {
         Withdrawal memory asked = withdrawals[msg.sender];
         if (asked.amount == 0) return 0;
         if (block.timestamp < asked.withdrawableAt) revert WithdrawTooEarly(asked.withdrawableAt);
-        if (block.timestamp > uint256(asked.withdrawableAt) + withdrawDelay) {
+        if (_hasLapsed(asked)) {
             delete withdrawals[msg.sender];
             emit WithdrawRequested(msg.sender, 0, 0);
             return 0;

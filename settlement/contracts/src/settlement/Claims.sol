@@ -6,12 +6,12 @@ import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {Batches} from "./Batches.sol";
 import {Credit, Credits, PackedCredit} from "./Credits.sol";
-import {Formats, Header} from "./Formats.sol";
+import {Formats, Header} from "../formats/Formats.sol";
 import {Head} from "./Heads.sol";
 import {IFeeDiscount} from "./ISpillwaySettlement.sol";
 import {OrderKeys} from "./OrderKeys.sol";
 import {PackedPayer, Payer, Payers} from "./Payers.sol";
-import {SumTree} from "./SumTree.sol";
+import {SumTree} from "../formats/SumTree.sol";
 
 /// What providers get, and what the disputes contract may do with what they have not got yet.
 abstract contract Claims is Batches, OrderKeys {
@@ -129,7 +129,7 @@ abstract contract Claims is Batches, OrderKeys {
     }
 
     /// Ledger mode: moves up to `amount` of what `provider` has not taken yet, the latest first, to the deposit of
-    /// `payer`, or to the disputes contract when that is zero.
+    /// `payer`.
     function seize(address provider, address payer, uint256 amount)
         external
         onlyDisputes
@@ -158,13 +158,9 @@ abstract contract Claims is Batches, OrderKeys {
     }
 
     function _giveSeized(address provider, address payer, uint256 amount) private {
-        emit Seized(provider, payer, amount);
-        if (payer == address(0)) {
-            token.safeTransfer(disputes, amount);
-            return;
-        }
         Payer memory stored = payers[payer].unpack();
         stored.deposit += uint64(amount);
         payers[payer] = stored.pack();
+        emit Seized(provider, payer, amount);
     }
 }

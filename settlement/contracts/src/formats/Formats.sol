@@ -112,10 +112,11 @@ library Formats {
         return keccak256(bytes.concat(keccak256(abi.encode(ACCOUNT_TYPEHASH, account, cumulative))));
     }
 
-    /// The place of a leaf: first sibling of every proof in `jobsRoot`. `running` is what the leaf's provider has
-    /// earned in this batch up to it and with it, so that two neighbours show every sum that breaks.
-    function position(uint32 index, uint128 running) internal pure returns (bytes32) {
-        return bytes32(uint256(index) << 128 | running);
+    /// The place of a leaf: first sibling of every proof in `jobsRoot`. Up to this leaf and with it, `sum` is what all
+    /// leaves of the batch come to and `running` what those of its provider do, so that two neighbours show every sum
+    /// that breaks.
+    function position(uint32 index, uint64 sum, uint64 running) internal pure returns (bytes32) {
+        return bytes32(uint256(index) << 128 | uint256(sum) << 64 | running);
     }
 
     /// An entry is an address in the high 160 bits and an amount in the low 96.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Header, Order, Voucher} from "./Formats.sol";
+import {Header, Order, Voucher} from "../formats/Formats.sol";
 
 /// What the contract says: events, typed errors and the shapes of its views.
 /// Amounts are token units; the token has 6 decimals, so one unit is one micro-USD. Times are Unix seconds.
@@ -77,7 +77,7 @@ interface ISpillwaySettlement {
     event Broken(uint64 indexed sequence, address indexed poster);
     event Frozen(address indexed provider, uint64 until);
     event Unfrozen(address indexed provider);
-    /// `amount` of the provider's unpaid value went to the deposit of `payer`, or to the disputes contract when zero.
+    /// `amount` of the provider's unpaid value went to the deposit of `payer`.
     event Seized(address indexed provider, address indexed payer, uint256 amount);
 
     /// A constructor argument named `field` is outside of what it may be.

@@ -14,11 +14,12 @@ abstract contract Base is ISpillwaySettlement, AccessManaged, EIP712, Reentrancy
     using Heads for PackedHead;
 
     /// Who may post and whether: all that posting checks, in one slot. `brokenFrom` is the sequence at which the poster was
-    /// proven to lie, zero for never.
+    /// proven to lie, zero for never; `posterFrom` the first sequence that this poster could post.
     struct Gate {
         address poster;
-        uint40 pausedUntil;
-        uint40 brokenFrom;
+        uint32 pausedUntil;
+        uint32 brokenFrom;
+        uint32 posterFrom;
     }
 
     /// `claimed` includes fees and what was seized. Frozen while `disputes` > 0 and before `frozenUntil`.

@@ -5,7 +5,7 @@ import {Base} from "./Base.sol";
 import {Claims} from "./Claims.sol";
 import {Credit, Credits, PackedCredit} from "./Credits.sol";
 import {Escrow} from "./Escrow.sol";
-import {Formats, Header} from "./Formats.sol";
+import {Formats, Header} from "../formats/Formats.sol";
 import {Head} from "./Heads.sol";
 import {PackedPayer, Payer, Payers} from "./Payers.sol";
 
@@ -59,6 +59,7 @@ contract SpillwaySettlement is Claims, Escrow {
     function balances(address account) external view returns (Balances memory) {
         Credit memory credit = earned[account].unpackAt(_epoch());
         Withdrawal memory asked = withdrawals[account];
+        if (_hasLapsed(asked)) delete asked;
         return Balances({
             deposit: payers[account].unpack().deposit,
             pending: uint128(credit.current) + credit.previous,

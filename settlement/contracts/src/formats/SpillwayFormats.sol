@@ -51,8 +51,8 @@ contract SpillwayFormats {
         return leaf.hash();
     }
 
-    function position(uint32 index, uint128 running) external pure returns (bytes32) {
-        return Formats.position(index, running);
+    function position(uint32 index, uint64 sum, uint64 running) external pure returns (bytes32) {
+        return Formats.position(index, sum, running);
     }
 
     /// Whether `leaf` was paid in the batch with this `jobsRoot`; the first word of `proof` is the leaf's position.
