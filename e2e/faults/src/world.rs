@@ -38,6 +38,14 @@ pub struct World {
     pub logs: Mutex<BTreeMap<u64, Entry>>,
 }
 
+/// Place on the way from Sealed to Final; Failed lies on no way.
+fn place(state: SettlementState) -> Option<usize> {
+    use SettlementState::{Broadcast, Final, Included, Safe, Sealed, Signed};
+    [Sealed, Signed, Broadcast, Included, Safe, Final]
+        .iter()
+        .position(|way| *way == state)
+}
+
 impl World {
     pub async fn new(deposit_micro: u64, cap_per_day_micro: u64) -> Self {
         Self::on(Anvil::start().await, deposit_micro, cap_per_day_micro).await
@@ -185,9 +193,14 @@ impl World {
         panic!("never {what}: {status:?}, {view:?}");
     }
 
+    /// Steps until the log is at `state` or past it: anvil may mine one more block for a transaction it is given by
+    /// several ways at once, and what was to be Included is then Safe.
     pub async fn reach(&self, spec: &SettlementSpec, status: &mut SettlementStatus, state: SettlementState) {
-        self.until(&format!("{state:?}"), spec, status, |status| status.state == state)
-            .await;
+        let wanted = place(state);
+        self.until(&format!("{state:?}"), spec, status, |status| {
+            place(status.state) >= wanted
+        })
+        .await;
     }
 
     pub async fn posted(&self, sealed: &Sealed) -> SettlementStatus {
