@@ -14,6 +14,7 @@ mod rank;
 mod relax;
 mod requirement;
 mod score;
+mod share;
 mod smallest_change;
 #[cfg(test)]
 mod tests;
@@ -30,4 +31,5 @@ pub use requirement::Requirement;
 pub use score::{
     EXPLORATION_ONE_IN, Policy, Terms, UNKNOWN_LATENCY_TERM, UNKNOWN_REPUTATION_TERM, Weights, explores, score,
 };
+pub use share::{Waiting, ranked_positions, shares};
 pub use smallest_change::{Capacity, SmallestChange, smallest_change};

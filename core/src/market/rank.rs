@@ -83,9 +83,9 @@ pub fn best_offers_first<'a>(
 }
 
 /// Score, effective price and node name: all that the order depends on.
-type Standing<'a> = (f64, UnitPrice, &'a str);
+pub(super) type Standing<'a> = (f64, UnitPrice, &'a str);
 
-fn best_first(left: Standing<'_>, right: Standing<'_>) -> Ordering {
+pub(super) fn best_first(left: Standing<'_>, right: Standing<'_>) -> Ordering {
     right
         .0
         .total_cmp(&left.0)

@@ -1,6 +1,7 @@
 //! Tables for each exclusion, properties for scores and rankings.
 
 mod estimate;
+mod share;
 mod smallest_change;
 
 use std::collections::BTreeSet;

@@ -265,8 +265,8 @@ fn spawn_api_server(assets: &Path, folder: &Path, port: u16, etcd_port: u16) -> 
         .arg("--service-account-issuer=https://kubernetes.default.svc")
         .arg(format!("--token-auth-file={}", tokens.display()))
         .args(["--authorization-mode=RBAC", "--service-cluster-ip-range=10.0.0.0/24"])
-        // No controllers run here: the admission plugin would wait for a default service account for ever.
-        .arg("--disable-admission-plugins=ServiceAccount");
+        // No controllers run here: pods would wait for a default service account, and nodes stay tainted as not ready, for ever.
+        .arg("--disable-admission-plugins=ServiceAccount,TaintNodesByCondition");
     spawn(command).context("start kube-apiserver")
 }
 

@@ -16,6 +16,7 @@ pub mod plan;
 mod progress;
 mod promises;
 mod reservations;
+mod wants;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -263,7 +264,10 @@ async fn plan_over(context: &Context, job: &InferenceJob) -> Result<plan::JobPla
     let mut observed = observe::observe(context, job).await?;
     let mut promises = context.promises.lock();
     let (jobs, uid) = (context.caches.jobs.state(), job.uid().unwrap_or_default());
-    observed.promised = promises.by_others(&uid, &jobs, &observed.offers, &context.caches.held);
+    let (market, class) = (&observed.offers, observed.default_data_class);
+    let mut promised = promises.by_others(&uid, &jobs, market, &context.caches.held, class);
+    promises.keep_for_others(&uid, market, &mut promised);
+    observed.promised = promised;
     let planned = plan::plan(&observed, Timestamp::now());
     if !is_at_rest(job, &planned) {
         promises.plan(job, &planned.status);

@@ -30,6 +30,7 @@ pub use acceptance::{DayLimits, day_limits};
 pub use action::{Action, JobPlan};
 pub use candidates::{CandidateTerms, CandidatesRecord, PinnedAttempt};
 pub use ledger::{reserved, spent_on, utc_date};
+pub(super) use placement::shards_to_begin;
 pub(super) use room::Room;
 pub use verification::{Questions, questions};
 

@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kube::ResourceExt;
-use spillway_crds::{AttemptState, AttemptStatus, InferenceJob, InferenceJobStatus, names};
+use spillway_crds::{AttemptState, AttemptStatus, DataClass, InferenceJob, InferenceJobStatus, names};
 
 use super::held::{AssignmentName, Held};
 use super::market::Market;
 use super::plan::Room;
 use super::progress::version_of;
+use super::wants::{Needs, Party, Rankings, parties, wanted};
 
 /// The promises of all jobs. Held while a job is planned: there is one writer of placements.
 #[derive(Debug, Default)]
@@ -26,15 +27,21 @@ impl Promises {
     }
 }
 
-/// By job UID.
 #[derive(Debug, Default)]
-pub(super) struct Ledger(BTreeMap<String, JobPromises>);
+pub(super) struct Ledger {
+    /// By UID.
+    jobs: BTreeMap<String, JobPromises>,
+    rankings: Rankings,
+}
 
 #[derive(Debug, Default)]
 struct JobPromises {
     /// Version of the job that `shown` was read from.
     version: u64,
     shown: Vec<Promise>,
+    /// `None` for a job that cannot be honoured.
+    needs: Option<Arc<Needs>>,
+    wanted: usize,
     planned: Option<Planned>,
 }
 
@@ -42,6 +49,7 @@ struct JobPromises {
 #[derive(Debug)]
 struct Planned {
     promises: Vec<Promise>,
+    wanted: usize,
     /// Version that the API server gave the status; `None` while it is being written.
     written: Option<u64>,
 }
@@ -66,14 +74,15 @@ impl Ledger {
         jobs: &[Arc<InferenceJob>],
         market: &Market,
         held: &Held,
+        default_data_class: DataClass,
     ) -> Vec<u32> {
         if market.is_empty() {
             return Vec::new();
         }
-        self.follow(jobs);
+        self.follow(jobs, default_data_class);
         let mut room = Room::of(market, &[]);
         let mut promised = vec![0; market.len()];
-        let others = self.0.iter_mut().filter(|(uid, _)| *uid != job);
+        let others = self.jobs.iter_mut().filter(|(uid, _)| *uid != job);
         for promise in others.flat_map(|(_, promises)| promises.now()) {
             if promise.assignment.as_ref().is_some_and(|name| held.has_seen(name)) {
                 continue;
@@ -90,30 +99,44 @@ impl Ledger {
         promised
     }
 
+    /// Adds to what is promised what other jobs of the last picture would take while they and `job` are placed in
+    /// proportion. Nothing for a job that has no attempt to begin.
+    pub(super) fn keep_for_others(&mut self, job: &str, market: &Market, promised: &mut [u32]) {
+        let Some(own) = self.jobs.get(job).and_then(JobPromises::party) else {
+            return;
+        };
+        let others = self.jobs.iter().filter(|(uid, _)| *uid != job);
+        let others = parties(others.filter_map(|(_, promises)| promises.party()));
+        if own.attempts > 0 && !others.is_empty() {
+            self.rankings.keep_for_others(&own, &others, market, promised);
+        }
+    }
+
     /// Reads jobs that changed, forgets those that are gone.
-    fn follow(&mut self, jobs: &[Arc<InferenceJob>]) {
-        let mut before = std::mem::take(&mut self.0);
+    fn follow(&mut self, jobs: &[Arc<InferenceJob>], default_data_class: DataClass) {
+        let mut before = std::mem::take(&mut self.jobs);
         for job in jobs {
             let Some(uid) = job.uid() else { continue };
             let mut promises = before.remove(&uid).unwrap_or_default();
-            promises.follow(job);
-            self.0.insert(uid, promises);
+            promises.follow(job, default_data_class);
+            self.jobs.insert(uid, promises);
         }
     }
 
     /// A plan was made; its status is about to be written.
     pub(super) fn plan(&mut self, job: &InferenceJob, status: &InferenceJobStatus) {
         let promises = promises_of(job, status);
-        let entry = self.0.entry(job.uid().unwrap_or_default()).or_default();
+        let entry = self.jobs.entry(job.uid().unwrap_or_default()).or_default();
         entry.planned = Some(Planned {
             promises,
+            wanted: wanted(job, Some(status)),
             written: None,
         });
     }
 
     /// The plan's status was written at a version, or was not.
     pub(super) fn settle(&mut self, uid: &str, written: Option<u64>) {
-        let Some(entry) = self.0.get_mut(uid) else { return };
+        let Some(entry) = self.jobs.get_mut(uid) else { return };
         match (&mut entry.planned, written) {
             (Some(planned), Some(version)) => planned.written = Some(version),
             (planned, None) => *planned = None,
@@ -123,17 +146,26 @@ impl Ledger {
 }
 
 impl JobPromises {
-    fn follow(&mut self, job: &InferenceJob) {
+    fn follow(&mut self, job: &InferenceJob, default_data_class: DataClass) {
         let version = version_of(job);
         if version == 0 || version != self.version {
             let status = job.status.as_ref();
             self.shown = status.map(|status| promises_of(job, status)).unwrap_or_default();
+            self.needs = Needs::of(job, default_data_class).map(Arc::new);
+            self.wanted = wanted(job, status);
             self.version = version;
         }
         let written = self.planned.as_ref().and_then(|planned| planned.written);
         if written.is_some_and(|written| version >= written) {
             self.planned = None;
         }
+    }
+
+    fn party(&self) -> Option<Party> {
+        Some(Party {
+            needs: self.needs.clone()?,
+            attempts: self.planned.as_ref().map_or(self.wanted, |planned| planned.wanted),
+        })
     }
 
     fn now(&mut self) -> &mut [Promise] {

@@ -88,6 +88,10 @@ fn pair(connection: &mut Connection, request: &market::Request) -> anyhow::Resul
     Ok([filter, prioritize])
 }
 
+fn shortened(answer: &[u8]) -> String {
+    String::from_utf8_lossy(answer).chars().take(500).collect()
+}
+
 /// Both must give the same answer, or their times say nothing.
 fn agree(connections: &mut [Connection; 2], request: &market::Request, names: usize) -> anyhow::Result<()> {
     let mut answers = Vec::new();
@@ -97,7 +101,8 @@ fn agree(connections: &mut [Connection; 2], request: &market::Request, names: us
         let fitting = filtered["NodeNames"].clone();
         ensure!(
             fitting == serde_json::json!(request.fitting),
-            "{names} names: another set fits: {fitting}"
+            "{names} names: another set fits: {}",
+            shortened(connection.answer())
         );
         let failed = filtered["FailedNodes"].as_object().map_or(0, serde_json::Map::len);
         connection.post("/prioritize", &request.prioritize)?;

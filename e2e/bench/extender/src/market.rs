@@ -188,5 +188,8 @@ async fn make_job(client: &Client) -> anyhow::Result<String> {
     let made = jobs
         .create(&PostParams::default(), &serde_json::from_value(job)?)
         .await?;
+    // What the operator writes when it accepts a job: without it the extender waits.
+    let accepted = Patch::Merge(json!({"status": {"dataClass": "Public"}}));
+    jobs.patch_status("embed", &PatchParams::default(), &accepted).await?;
     made.uid().context("a job without a UID")
 }

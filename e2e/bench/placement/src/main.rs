@@ -5,6 +5,7 @@ mod hub;
 mod operator;
 mod optimum;
 mod processes;
+mod requests;
 mod run;
 
 use anyhow::Context;
@@ -98,6 +99,10 @@ fn told(side: &str, ground: &Ground, outcome: Outcome) -> anyhow::Result<Outcome
         100.0 * over_optimum(ground, &outcome)?,
         parts.join(", ")
     );
+    println!("  requests per pod: {}", outcome.requests.join(", "));
+    if outcome.unplaced > 0 {
+        println!("  {} shards found their candidates full", outcome.unplaced);
+    }
     if let Some(mebibytes) = outcome.operator_mebibytes {
         println!(
             "  operator {mebibytes} MiB at most, {} assignments written",

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{ApiResource, ListParams, PostParams};
+use kube::api::{ApiResource, ListParams, Patch, PatchParams, PostParams};
 use kube::core::Object;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use spillway_core::market::rank;
@@ -23,6 +23,7 @@ use spillway_operator::pods::attempt_pod;
 use crate::ground::{CLASSES, Ground, class_of};
 use crate::hub::{Hub, TEAM};
 use crate::processes::{self, peak_mebibytes, processor_seconds};
+use crate::requests::Requests;
 
 const LIMIT: Duration = Duration::from_secs(900);
 /// Nodes that the operator pins an attempt to.
@@ -37,6 +38,10 @@ pub(crate) struct Outcome {
     pub nodes: BTreeMap<String, String>,
     /// Processor milliseconds per pod, by program.
     pub cost: BTreeMap<String, f64>,
+    /// The dearest requests to the API server.
+    pub requests: Vec<String>,
+    /// Shards that nobody replaces when all their candidates are taken.
+    pub unplaced: usize,
     pub operator_mebibytes: Option<u64>,
     /// Assignments that were written when the last pod was bound.
     pub handed_over: usize,
@@ -57,7 +62,7 @@ pub(crate) async fn ours(ground: &Ground) -> anyhow::Result<Outcome> {
     scheduler_is_up(&hub, names::SCHEDULER_NAME).await?;
     operator_is_up(&hub).await?;
     let bound = Bound::watch(&hub);
-    let clock = Clock::start();
+    let clock = Clock::start(&hub).await?;
     let jobs: Api<InferenceJob> = Api::namespaced(hub.client.clone(), TEAM);
     hub.create_all(&jobs, ground.jobs.clone()).await?;
     let mut outcome = clock.until(&bound, shards(ground)).await?;
@@ -84,7 +89,7 @@ pub(crate) async fn stock(ground: &Ground) -> anyhow::Result<Outcome> {
         spec.affinity = Some(CLASSES[class].affinity()?);
         pods.push(pod);
     }
-    let clock = Clock::start();
+    let clock = Clock::start(&hub).await?;
     let api: Api<Pod> = Api::namespaced(hub.client.clone(), TEAM);
     hub.create_all(&api, pods).await?;
     clock.until(&bound, shards(ground)).await
@@ -103,20 +108,29 @@ pub(crate) async fn scheduler_alone(ground: &Ground) -> anyhow::Result<Outcome> 
             .map(|offer| (offer.node.as_str(), offer.gpus_total)),
     );
     for job in &ground.jobs {
-        let made = jobs.create(&PostParams::default(), job).await?;
+        let made = accepted(&jobs, job).await?;
         pods.extend(pinned_pods(ground, &made, &mut free)?);
     }
     let api: Api<Pod> = Api::namespaced(hub.client.clone(), TEAM);
     hub.create_all(&api, pods).await?;
     let (_extender, address) = processes::extender(&hub.kubeconfig).await?;
     let bound = Bound::watch(&hub);
-    let clock = Clock::start();
+    let clock = Clock::start(&hub).await?;
     let _scheduler = processes::our_scheduler(hub.folder(), &hub.kubeconfig, address)?;
-    let mut outcome = clock.until(&bound, shards(ground)).await?;
+    let mut outcome = clock.until_judged(&bound, shards(ground)).await?;
     // Its start is no part of its speed.
     let (first, last) = bound.span().context("nothing was bound")?;
     outcome.seconds = last.duration_since(first).as_secs_f64();
     Ok(outcome)
+}
+
+/// A job with what the operator writes when it accepts one: without it the extender waits.
+async fn accepted(jobs: &Api<InferenceJob>, job: &InferenceJob) -> anyhow::Result<InferenceJob> {
+    jobs.create(&PostParams::default(), job).await?;
+    let status = Patch::Merge(json!({"status": {"dataClass": "Public"}}));
+    Ok(jobs
+        .patch_status(&job.name_any(), &PatchParams::default(), &status)
+        .await?)
 }
 
 fn pinned_pods<'a>(
@@ -202,25 +216,52 @@ async fn operator_is_up(hub: &Hub) -> anyhow::Result<()> {
 
 /// From the first create.
 struct Clock {
+    client: Client,
+    asked: Requests,
     started: Instant,
     before: BTreeMap<String, f64>,
 }
 
 impl Clock {
-    fn start() -> Self {
-        Self {
-            started: Instant::now(),
+    async fn start(hub: &Hub) -> anyhow::Result<Self> {
+        Ok(Self {
+            client: hub.client.clone(),
+            asked: Requests::so_far(&hub.client).await?,
             before: processor_seconds(),
-        }
+            started: Instant::now(),
+        })
     }
 
+    /// Every shard has a node.
     async fn until(self, bound: &Bound, pods: usize) -> anyhow::Result<Outcome> {
         eventually("every pod is bound", LIMIT, || async {
             (bound.count() >= pods).then_some(())
         })
         .await
         .with_context(|| format!("{} of {pods} are bound", bound.count()))?;
+        self.stop(bound, pods).await
+    }
+
+    /// Every pod has a node or was told that none of its candidates has room.
+    async fn until_judged(self, bound: &Bound, pods: usize) -> anyhow::Result<Outcome> {
+        let full = eventually("every pod is judged", LIMIT, || async {
+            let before = bound.count();
+            if before == pods {
+                return Some(0);
+            }
+            let full = unschedulable(&self.client).await.ok()?;
+            (bound.count() == before && before + full >= pods).then_some(full)
+        })
+        .await
+        .with_context(|| format!("{} of {pods} are bound", bound.count()))?;
+        let mut outcome = self.stop(bound, pods - full).await?;
+        outcome.unplaced = full;
+        Ok(outcome)
+    }
+
+    async fn stop(self, bound: &Bound, pods: usize) -> anyhow::Result<Outcome> {
         let after = processor_seconds();
+        let asked = Requests::so_far(&self.client).await?;
         let (_, last) = bound.span().context("nothing was bound")?;
         let nodes = bound.nodes();
         ensure!(
@@ -237,9 +278,21 @@ impl Clock {
                 .map(|(name, after)| (name.clone(), spent(name, *after) * 1000.0 / pods as f64))
                 .collect(),
             nodes,
+            requests: asked.since(&self.asked, pods),
             ..Outcome::default()
         })
     }
+}
+
+/// Pods without a node that kube-scheduler has said so of.
+async fn unschedulable(client: &Client) -> anyhow::Result<usize> {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), TEAM);
+    let found = pods.list(&ListParams::default().fields("spec.nodeName=")).await?;
+    let told = |pod: &&Pod| {
+        let mut conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        conditions.any(|condition| condition.type_ == "PodScheduled" && condition.status == "False")
+    };
+    Ok(found.items.iter().filter(told).count())
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

@@ -22,7 +22,7 @@ use super::burst::{self, Burst};
 use super::candidates::{CandidatesRecord, PinnedAttempt};
 use super::draft::{Draft, has_live, is_accepted};
 use super::room::Room;
-use super::verification::{Standing, standing};
+use super::verification::{Runs, Standing, standing};
 
 /// Nodes that an attempt is pinned to.
 const CANDIDATES: usize = 16;
@@ -117,6 +117,17 @@ fn wanted_kind(draft: &Draft<'_>, shard: &ShardStatus) -> Option<AttemptKind> {
         Standing::Unknown | Standing::Decided(_) => return None,
     };
     (!has_live(shard, kind)).then_some(kind)
+}
+
+/// Shards without a result that no Work attempt runs for, and those that one runs for.
+pub(in crate::job) fn shards_to_begin(shards: &[ShardStatus]) -> (usize, usize) {
+    let open = |shard: &&ShardStatus| !matches!(shard.state, ShardState::Accepted | ShardState::Failed);
+    let (running, idle): (Vec<&ShardStatus>, Vec<_>) = shards
+        .iter()
+        .filter(open)
+        .partition(|shard| has_live(shard, AttemptKind::Work));
+    let begins = idle.iter().filter(|shard| Runs::of(shard).work.is_none());
+    (begins.count(), running.len())
 }
 
 /// Failures in a row are followed by longer and longer waits; a lost attempt is replaced at once.

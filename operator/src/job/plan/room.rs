@@ -17,6 +17,11 @@ impl Room {
         )
     }
 
+    /// GPUs left by position.
+    pub(in crate::job) fn into_gpus(self) -> Vec<u32> {
+        self.0
+    }
+
     pub(in crate::job) fn has(&self, position: usize, gpus: u32) -> bool {
         self.0.get(position).is_some_and(|free| *free >= gpus)
     }

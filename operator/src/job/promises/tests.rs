@@ -58,9 +58,18 @@ fn an_attempt_is_promised_the_first_candidate_with_room() {
     );
     let jobs = [one, two];
     let mut ledger = Ledger::default();
-    assert_eq!(ledger.by_others("three", &jobs, &market, &held), [1, 1, 1]);
-    assert_eq!(ledger.by_others("one", &jobs, &market, &held), [1, 0, 1]);
-    assert_eq!(ledger.by_others("two", &jobs, &market, &held), [1, 0, 0]);
+    assert_eq!(
+        ledger.by_others("three", &jobs, &market, &held, DataClass::Public),
+        [1, 1, 1]
+    );
+    assert_eq!(
+        ledger.by_others("one", &jobs, &market, &held, DataClass::Public),
+        [1, 0, 1]
+    );
+    assert_eq!(
+        ledger.by_others("two", &jobs, &market, &held, DataClass::Public),
+        [1, 0, 0]
+    );
 }
 
 #[test]
@@ -68,7 +77,7 @@ fn what_was_handed_over_counts_as_held_and_not_as_promised() {
     let (market, held) = (market(&[2]), Held::default());
     let jobs = [job("one", 1, vec![attempt("Expected", &[], Some("n000"))])];
     let mut ledger = Ledger::default();
-    assert_eq!(ledger.by_others("two", &jobs, &market, &held), [1]);
+    assert_eq!(ledger.by_others("two", &jobs, &market, &held, DataClass::Public), [1]);
     let assignment = crate::job::held::tests::assignment_in(
         "spillway-provider-p",
         &names::assignment("one", 0, 0),
@@ -77,7 +86,7 @@ fn what_was_handed_over_counts_as_held_and_not_as_promised() {
         "Pending",
     );
     held.note(&kube::runtime::watcher::Event::Apply(assignment));
-    assert_eq!(ledger.by_others("two", &jobs, &market, &held), [0]);
+    assert_eq!(ledger.by_others("two", &jobs, &market, &held, DataClass::Public), [0]);
 }
 
 #[test]
@@ -86,19 +95,25 @@ fn a_plan_counts_from_the_moment_it_was_made() {
     let jobs = |version, attempts| [job("one", version, attempts)];
     let mut ledger = Ledger::default();
     let before = jobs(5, vec![]);
-    assert_eq!(ledger.by_others("two", &before, &market, &held), [0, 0]);
+    assert_eq!(
+        ledger.by_others("two", &before, &market, &held, DataClass::Public),
+        [0, 0]
+    );
     let planned = job("one", 5, vec![attempt("Expected", &["n001"], None)]);
     ledger.plan(&planned, planned.status.as_ref().unwrap());
-    assert_eq!(ledger.by_others("two", &before, &market, &held), [0, 1]);
+    assert_eq!(
+        ledger.by_others("two", &before, &market, &held, DataClass::Public),
+        [0, 1]
+    );
     ledger.settle("one", Some(7));
     assert_eq!(
-        ledger.by_others("two", &before, &market, &held),
+        ledger.by_others("two", &before, &market, &held, DataClass::Public),
         [0, 1],
         "not shown yet"
     );
     let shown = jobs(8, vec![attempt("Cancelled", &["n001"], None)]);
     assert_eq!(
-        ledger.by_others("two", &shown, &market, &held),
+        ledger.by_others("two", &shown, &market, &held, DataClass::Public),
         [0, 0],
         "the watch has the last word"
     );
@@ -106,12 +121,12 @@ fn a_plan_counts_from_the_moment_it_was_made() {
     ledger.plan(&planned, planned.status.as_ref().unwrap());
     ledger.settle("one", None);
     assert_eq!(
-        ledger.by_others("two", &shown, &market, &held),
+        ledger.by_others("two", &shown, &market, &held, DataClass::Public),
         [0, 0],
         "it was not written"
     );
     assert_eq!(
-        ledger.by_others("two", &[], &market, &held),
+        ledger.by_others("two", &[], &market, &held, DataClass::Public),
         [0, 0],
         "a job that is gone"
     );
@@ -132,7 +147,7 @@ proptest! {
         let mut placed = 0;
         for (index, wanted) in wants.iter().enumerate() {
             let uid = format!("job-{index}");
-            let promised = ledger.by_others(&uid, &jobs, &market, &held);
+            let promised = ledger.by_others(&uid, &jobs, &market, &held, DataClass::Public);
             let mut room = Room::of(&market, &promised);
             let mut attempts = Vec::new();
             for _ in 0..*wanted {
@@ -145,14 +160,14 @@ proptest! {
             }
             jobs.push(job(&uid, 1, attempts));
         }
-        let promised = ledger.by_others("nobody", &jobs, &market, &held);
+        let promised = ledger.by_others("nobody", &jobs, &market, &held, DataClass::Public);
         let sum: u32 = promised.iter().sum();
         prop_assert_eq!(sum, placed, "each attempt has a GPU of its own");
         prop_assert_eq!(placed, u32::try_from(wants.iter().sum::<usize>()).unwrap().min(gpus.iter().sum()));
         for (at, count) in promised.iter().enumerate() {
             prop_assert!(*count <= market[at].gpus_total);
         }
-        prop_assert_eq!(&promised, &Ledger::default().by_others("nobody", &jobs, &market, &held));
+        prop_assert_eq!(&promised, &Ledger::default().by_others("nobody", &jobs, &market, &held, DataClass::Public));
         let mut firsts = Map::<&str, u32>::new();
         for job in &jobs {
             for shard in &job.status.as_ref().unwrap().shards {
