@@ -1,4 +1,5 @@
 # The commands of the project. Caches lie in $(SPILLWAY_CACHE), outside the clone.
+# Builds name the whole workspace: a choice of packages would resolve other features and compile the dependencies anew.
 SHELL := /bin/bash
 export SPILLWAY_CACHE ?= $(HOME)/.cache/spillway
 export CARGO_TARGET_DIR ?= $(SPILLWAY_CACHE)/target
@@ -31,7 +32,7 @@ test-rust: tools settlement/contracts/node_modules
 	SPILLWAY_MODEL_DIR=$$(e2e/engine/weights.sh) cargo test --workspace --exclude spillway-e2e-scenarios --exclude spillway-e2e-faults
 
 test-faults: tools settlement/contracts/node_modules ## The settlement process under faults: the 27 rows, on a real API server and a real anvil
-	cargo test -p spillway-e2e-faults
+	cargo test --workspace --test faults
 
 test-contracts: settlement/contracts/node_modules ## Contract tests, drift of ABI and bytecode
 	$(MAKE) -C settlement/contracts test check
@@ -51,14 +52,14 @@ clusters: tools ## Three kind clusters: hub, provider-a, provider-b
 	e2e/clusters/up.sh
 
 bench-extender: tools ## The extender beside a Go one: p50, p99 and memory at 16, 64 and 5,000 names
-	cargo build --release --quiet -p spillway-scheduler-plugin -p spillway-e2e-bench-extender
+	cargo build --release --quiet --workspace --bin spillway-scheduler-plugin --bin spillway-e2e-bench-extender
 	cd e2e/bench/extender-go && go build -o $(SPILLWAY_CACHE)/bench/extender-go .
 	$(RELEASE)/spillway-e2e-bench-extender --extender $(RELEASE)/spillway-scheduler-plugin \
 	  --go-extender $(SPILLWAY_CACHE)/bench/extender-go
 
 e2e: clusters settlement/contracts/node_modules ## End-to-end tests on kind
 	e2e/demo/install.sh
-	cargo test -p spillway-e2e-scenarios -- --test-threads=1
+	cargo test --workspace --test kind -- --test-threads=1
 
 demo: clusters settlement/contracts/node_modules ## 200 texts from kubectl apply to a settled invoice
 	e2e/demo/install.sh
@@ -68,11 +69,12 @@ demo-down: ## Remove the clusters of the demo
 	e2e/clusters/down.sh
 
 bench-receipts: tools settlement/contracts/node_modules ## 100,000 receipts from accepted to final on anvil; RECEIPTS=N for fewer
-	cargo run --quiet -p spillway-bench-receipts
+	cargo build --release --quiet --workspace --bin spillway-bench-receipts
+	$(RELEASE)/spillway-bench-receipts
 
 bench-placement: tools ## Pods placed per second beside the stock scheduler, and the price beside the cheapest possible
-	cargo build --release --quiet -p spillway-scheduler-plugin -p spillway-bench-placement
-	$(CARGO_TARGET_DIR)/x86_64-unknown-linux-musl/release/spillway-bench-placement
+	cargo build --release --quiet --workspace --bin spillway-scheduler-plugin --bin spillway-bench-placement
+	$(RELEASE)/spillway-bench-placement
 
 crds: ## Write crds/*.yaml from the Rust types, and the chart's copy
 	cargo run --quiet -p spillway-crds --bin generate crds

@@ -27,7 +27,7 @@ image() {
 
 images() {
   say "images"
-  (cd "$REPOSITORY" && CARGO_TARGET_DIR=$CARGO_TARGET cargo build --quiet -p spillway-e2e-engine --bins -p spillway-cli)
+  (cd "$REPOSITORY" && CARGO_TARGET_DIR=$CARGO_TARGET cargo build --quiet --workspace --bin engine --bin kubectl-spillway)
   ENGINE_BINARY=$CARGO_TARGET/$CARGO_TRIPLE/debug/engine "$here/../images/build.sh" >/dev/null
   local name
   for name in "${hub_images[@]}" "${provider_images[@]}"; do docker tag "$name:dev" "$(image "$name")"; done

@@ -9,7 +9,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 tag=${1:?usage: image.sh TAG}
 
 build() {
-  (cd "$here" && cargo build --release --package spillway-e2e-engine --bin engine >&2)
+  (cd "$here" && cargo build --release --workspace --bin engine >&2)
   local target
   target=$(cd "$here" && cargo metadata --format-version 1 --no-deps |
     python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')

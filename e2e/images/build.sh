@@ -24,16 +24,17 @@ unprivileged=65532:65532
 
 is_crate() { [[ " ${crates[*]} " == *" $1 "* ]]; }
 
-# One call for every package: cargo shares the work and takes its lock once.
+# One call for every binary, and over the whole workspace: a choice of packages would resolve other features of the
+# dependencies than the tests do, and compile most of them once more.
 build_crates() {
-  local packages=() name
+  local binaries=() name
   for name in "${names[@]}"; do
-    if is_crate "$name"; then packages+=(-p "spillway-$name"); fi
+    if is_crate "$name"; then binaries+=(--bin "spillway-$name"); fi
   done
-  ((${#packages[@]})) || return 0
+  ((${#binaries[@]})) || return 0
   need cargo musl-gcc
-  say "cargo build (${packages[*]//-p /})"
-  (cd "$REPOSITORY" && CARGO_TARGET_DIR=$CARGO_TARGET cargo build --quiet --profile "$profile" --bins "${packages[@]}" >&2)
+  say "cargo build ${binaries[*]}"
+  (cd "$REPOSITORY" && CARGO_TARGET_DIR=$CARGO_TARGET cargo build --quiet --profile "$profile" --workspace "${binaries[@]}" >&2)
 }
 
 crate_image() {
