@@ -17,6 +17,7 @@ pub mod offers;
 pub mod prioritize;
 pub mod projection;
 pub mod publish;
+pub mod reply;
 pub mod server;
 pub mod snapshot;
 #[cfg(test)]

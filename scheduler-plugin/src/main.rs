@@ -16,6 +16,11 @@ use spillway_scheduler_plugin::server::{self, Extender, Listener, check_exposure
 use spillway_scheduler_plugin::tls::{self, TlsFiles, TlsListener};
 use tokio::net::TcpListener;
 
+/// musl's own allocator gives every block above 128 KiB back to the kernel at once: each request about thousands of nodes
+/// would fault its pages in anew.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Scheduler extender of Spillway: filters and ranks virtual nodes for kube-scheduler.
 #[derive(Debug, Parser)]
 #[command(version)]

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 use crate::publish::Published;
+use crate::reply::Reply;
 use crate::snapshot::Snapshot;
 use crate::tls::TlsListener;
 use crate::wire::Args;
@@ -217,9 +218,9 @@ const REPLY_BYTES_PER_NODE: usize = 80;
 
 fn json(value: &impl Serialize, args: &Args<'_>) -> Result<Vec<u8>, Refusal> {
     let nodes = args.node_names.as_ref().map_or(0, Vec::len);
-    let mut reply = Vec::with_capacity(256 + nodes * REPLY_BYTES_PER_NODE);
+    let mut reply = Reply(Vec::with_capacity(256 + nodes * REPLY_BYTES_PER_NODE));
     match serde_json::to_writer(&mut reply, value) {
-        Ok(()) => Ok(reply),
+        Ok(()) => Ok(reply.0),
         Err(error) => Err((StatusCode::INTERNAL_SERVER_ERROR, format!("no reply: {error}"))),
     }
 }
