@@ -45,7 +45,14 @@ async fn main() -> anyhow::Result<()> {
     let settings = Settings::parse();
     match &settings.part {
         Some(Part::Operator) => operator::run().await,
-        None => compare(&settings).await,
+        // Dropping the comparison ends the processes that it started.
+        None => tokio::select! {
+            compared = compare(&settings) => compared,
+            stopped = spillway_process::shutdown_signal() => {
+                stopped?;
+                anyhow::bail!("interrupted")
+            }
+        },
     }
 }
 

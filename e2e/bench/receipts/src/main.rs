@@ -39,6 +39,17 @@ async fn main() -> anyhow::Result<()> {
     spillway_process::install_crypto_provider();
     spillway_process::init_telemetry();
     let arguments = Arguments::parse();
+    // Dropping the run ends the processes that it started.
+    tokio::select! {
+        done = run(arguments) => done,
+        stopped = spillway_process::shutdown_signal() => {
+            stopped?;
+            anyhow::bail!("interrupted")
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let chain = chain::Ground::start(&arguments.anvil).await?;
     let plane = ControlPlane::start().await?;
     let hub = hub::Ground::prepare(&plane, &chain, arguments.receipts, arguments.providers).await?;
