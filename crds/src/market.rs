@@ -4,6 +4,7 @@
 
 mod explanation;
 mod job;
+mod needs;
 mod offers;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,7 @@ pub use job::{
     BurstTerms, ServiceTerms, SpecError, ValidatedJob, budget, effective_data_class, requirement, validate,
     validate_under,
 };
+pub use needs::Needs;
 pub use offers::{gpus_held, gpus_in_use, offers_of};
 
 use spillway_core::market::{self as core_market, Policy};

@@ -1,14 +1,16 @@
 //! One offer as it is printed; the JSON form is a promise, documented in `docs/src/reference/cli.md`.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use spillway_core::knowledge::Knowledge;
 use spillway_core::market::Offer;
 use spillway_core::money::MicroUsd;
-use spillway_crds::{Condition, GpuProvider, ProviderClass, Time, provider_condition};
+use spillway_crds::{Condition, GpuProvider, Isolation, ProviderClass, Time, provider_condition};
 
 use crate::market::Market;
 use crate::table::align;
-use crate::words::{memory, milliseconds, share, usd};
+use crate::words::{memory, milliseconds, share, span, usd};
 
 #[derive(Debug, PartialEq, Serialize)]
 pub(super) struct OfferList {
@@ -36,6 +38,10 @@ pub(super) struct OfferView {
     pub(super) class: ProviderClass,
     pub(super) region: String,
     pub(super) jurisdiction: Option<String>,
+    /// Highest tier that the provider gives.
+    pub(super) isolation: Isolation,
+    /// Seconds until a host that appears on demand can start work, paid like work; null for one that runs.
+    pub(super) start_seconds: Option<u64>,
     pub(super) ready: bool,
     /// Reason and message of the provider's condition Ready.
     pub(super) reason: String,
@@ -108,6 +114,8 @@ fn view(provider: &GpuProvider, offer: &Offer, free_is_known: bool) -> OfferView
         class: provider.spec.class,
         region: offer.region.clone(),
         jurisdiction: offer.jurisdiction.clone(),
+        isolation: provider.spec.isolation,
+        start_seconds: offer.start_time.map(|start| start.as_secs()),
         ready: offer.available,
         reason,
         message,
@@ -138,7 +146,7 @@ fn readiness(provider: &GpuProvider, conditions: &[Condition]) -> (String, Strin
     )
 }
 
-const COLUMNS: [&str; 11] = [
+const COLUMNS: [&str; 12] = [
     "PROVIDER",
     "HOST",
     "MODEL",
@@ -149,6 +157,7 @@ const COLUMNS: [&str; 11] = [
     "REPUTATION",
     "CLASS",
     "REGION",
+    "ISOLATION",
     "READY",
 ];
 const WIDE_COLUMNS: [&str; 4] = ["NODE", "JURISDICTION", "COMPUTE", "WHY"];
@@ -175,6 +184,7 @@ impl OfferView {
             share(self.reputation.lower_bound),
             format!("{:?}", self.class),
             self.region.clone(),
+            format!("{:?}", self.isolation),
             self.ready_text(),
         ];
         if wide {
@@ -193,10 +203,13 @@ impl OfferView {
         row
     }
 
-    /// `2/4`, or `?/4`.
+    /// `2/4`, `?/4`, or `4/4 in 3m` for a host that appears on demand.
     fn free_text(&self) -> String {
         let free = self.gpus.free.map_or_else(|| "?".to_owned(), |free| free.to_string());
-        format!("{free}/{}", self.gpus.total)
+        let start = self
+            .start_seconds
+            .map(|seconds| format!(" in {}", span(Duration::from_secs(seconds))));
+        format!("{free}/{}{}", self.gpus.total, start.unwrap_or_default())
     }
 
     /// p95 per location.

@@ -8,11 +8,12 @@ use kube::ResourceExt;
 use serde::Serialize;
 use spillway_core::knowledge::Knowledge;
 use spillway_core::market::{
-    Candidate, Capacity, Estimate, Limit, Offer, ShardTime, Workload, estimate, rank, smallest_change,
+    Candidate, Capacity, Estimate, Limit, Offer, Ranking, ShardTime, Workload, estimate, rank, smallest_change,
 };
 use spillway_core::money::MicroUsd;
 use spillway_core::shard::ShardCount;
 use spillway_crds::PlacementExplanation;
+use spillway_crds::market::ValidatedJob;
 
 use super::history::Pace;
 use super::manifest::Manifest;
@@ -139,9 +140,9 @@ impl Forecast {
     pub(super) fn of(seen: &Seen) -> Self {
         let terms = &seen.manifest.terms;
         let offers = seen.market.offers();
-        let idle: Vec<Offer> = offers.iter().map(idle).collect();
-        let ranking = rank(&terms.requirement, &terms.weights, &idle);
-        let change = smallest_change(&terms.requirement, &offers, Capacity::Idle);
+        let ranking = ranking(terms, &offers);
+        let needs = terms.needs(&terms.requirement);
+        let change = smallest_change(|offer| needs.of(offer), &offers, Capacity::Idle);
         let by_node: BTreeMap<&str, &Offer> = offers.iter().map(|offer| (offer.node.as_str(), offer)).collect();
         let fitting = ranking
             .candidates
@@ -177,6 +178,29 @@ impl Forecast {
     }
 }
 
+/// Everyone who fits once idle; with a burst one class after the other, as the classes open.
+fn ranking(terms: &ValidatedJob, offers: &[Offer]) -> Ranking {
+    let mut idle: Vec<Offer> = offers.iter().map(idle).collect();
+    let mut whole = Ranking::default();
+    let classes = terms.burst.iter().flat_map(|burst| burst.classes.iter().copied());
+    for class in classes {
+        let (of_class, others) = idle.into_iter().partition(|offer| offer.class == class);
+        idle = others;
+        let needs = terms.narrowed_to(terms.requirement.clone(), class);
+        append(&mut whole, rank(&needs, &terms.weights, &of_class));
+    }
+    append(&mut whole, rank(&terms.requirement, &terms.weights, &idle));
+    whole
+}
+
+fn append(whole: &mut Ranking, part: Ranking) {
+    whole.offers = whole.offers.saturating_add(part.offers);
+    whole.candidates.extend(part.candidates);
+    for (exclusion, count) in part.excluded {
+        *whole.excluded.entry(exclusion).or_default() += count;
+    }
+}
+
 fn idle(offer: &Offer) -> Offer {
     Offer {
         gpus_free: offer.gpus_total,
@@ -209,7 +233,6 @@ fn estimated(seen: &Seen, input: Input, fitting: &[&Offer]) -> Option<Estimate> 
         parallelism: terms.parallelism,
         max_check_share: terms.max_check_share,
         budget: terms.budget,
-        shard_timeout: terms.shard_timeout,
         shard_time: shard_time(seen, input).map(|(time, _)| time),
     };
     let owner = |offer: &Offer| {
@@ -339,7 +362,7 @@ fn problems(seen: &Seen, estimate: Option<&Estimate>, explained: &str) -> Vec<Pr
                     ),
                 );
             }
-            if let Some(message) = estimate.and_then(|estimate| over_day(allowance, estimate)) {
+            if let Some(message) = estimate.and_then(|estimate| over_day(allowance, &seen.namespace, estimate)) {
                 add(ProblemKind::OverDailyLimit, message);
             }
         }
@@ -374,17 +397,28 @@ fn over_budget(seen: &Seen, estimate: &Estimate) -> Option<String> {
     })
 }
 
-fn over_day(allowance: &Allowance, estimate: &Estimate) -> Option<String> {
-    let today = MicroUsd(allowance.today_micro?);
-    let (limit, least) = (MicroUsd(allowance.per_day_micro), estimate.least_budget());
-    (today.saturating_add(least) > limit).then(|| {
-        format!(
-            "SpendPolicy {} allows {} per day, and {} is reserved or spent today: the first shard and its check need {}",
-            allowance.spend_policy,
-            usd(limit),
-            usd(today),
-            usd(least)
-        )
+fn over_day(allowance: &Allowance, namespace: &str, estimate: &Estimate) -> Option<String> {
+    let least = estimate.least_budget();
+    let own = format!("namespace {namespace}");
+    let limits = [
+        ("all of its jobs", Some(allowance.per_day_micro), allowance.today_micro),
+        (
+            own.as_str(),
+            allowance.per_namespace_per_day_micro,
+            allowance.namespace_today_micro,
+        ),
+    ];
+    limits.into_iter().find_map(|(who, limit, today)| {
+        let (limit, today) = (MicroUsd(limit?), MicroUsd(today?));
+        (today.saturating_add(least) > limit).then(|| {
+            format!(
+                "SpendPolicy {} allows {who} {} per day, and {} is reserved or spent today: the first shard and its check need {}",
+                allowance.spend_policy,
+                usd(limit),
+                usd(today),
+                usd(least)
+            )
+        })
     })
 }
 

@@ -23,8 +23,11 @@ pub(super) struct Allowance {
     pub(super) spend_policy: String,
     pub(super) per_job_micro: u64,
     pub(super) per_day_micro: u64,
+    pub(super) per_namespace_per_day_micro: Option<u64>,
     /// Reserved or spent today (UTC) by all jobs of the policy; null where some of them may not be listed.
     pub(super) today_micro: Option<u64>,
+    /// By the jobs of this namespace alone.
+    pub(super) namespace_today_micro: Option<u64>,
 }
 
 /// # Errors
@@ -39,11 +42,17 @@ pub(super) async fn wallet(client: &Client, namespace: &str, now: Timestamp) -> 
         return Ok(Knowledge::Known(None));
     };
     let today = TimeZone::UTC.to_datetime(now).date();
+    let limits = &policy.spec.limits;
+    let per_namespace = limits.per_namespace_per_day.as_deref();
+    let per_namespace = per_namespace.map(|text| limit(policy, "perNamespacePerDay", text));
+    let own = [namespace.to_owned()];
     Ok(Knowledge::Known(Some(Allowance {
         spend_policy: policy.name_any(),
-        per_job_micro: limit(policy, "perJob", &policy.spec.limits.per_job)?,
-        per_day_micro: limit(policy, "perDay", &policy.spec.limits.per_day)?,
-        today_micro: taken_today(client, policy, today).await?,
+        per_job_micro: limit(policy, "perJob", &limits.per_job)?,
+        per_day_micro: limit(policy, "perDay", &limits.per_day)?,
+        per_namespace_per_day_micro: per_namespace.transpose()?,
+        today_micro: taken_today(client, policy, &policy.spec.namespaces, today).await?,
+        namespace_today_micro: taken_today(client, policy, &own, today).await?,
     })))
 }
 
@@ -60,9 +69,14 @@ fn limit(policy: &SpendPolicy, field: &str, text: &str) -> anyhow::Result<u64> {
     Ok(amount.0)
 }
 
-async fn taken_today(client: &Client, policy: &SpendPolicy, today: Date) -> anyhow::Result<Option<u64>> {
+async fn taken_today(
+    client: &Client,
+    policy: &SpendPolicy,
+    namespaces: &[String],
+    today: Date,
+) -> anyhow::Result<Option<u64>> {
     let mut sum = MicroUsd::ZERO;
-    for namespace in &policy.spec.namespaces {
+    for namespace in namespaces {
         let jobs = match list_all(&Api::<InferenceJob>::namespaced(client.clone(), namespace)).await {
             Ok(jobs) => jobs,
             Err(error) if is_forbidden(&error) => return Ok(None),

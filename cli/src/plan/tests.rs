@@ -23,7 +23,9 @@ fn seen(cap: &str, change: impl FnOnce(&mut Seen)) -> Seen {
             spend_policy: "team-a".to_owned(),
             per_job_micro: 10_000_000,
             per_day_micro: 100_000_000,
+            per_namespace_per_day_micro: Some(50_000_000),
             today_micro: Some(1_500_000),
+            namespace_today_micro: Some(500_000),
         })),
         pace: None,
         shard_time: Some(Duration::from_secs(120)),
@@ -75,7 +77,7 @@ fn earlier_jobs_give_the_pace() {
 #[test]
 fn each_problem_has_its_exit_code() {
     type Change = fn(&mut Seen);
-    let cases: [(&str, Change, Code, &str); 6] = [
+    let cases: [(&str, Change, Code, &str); 7] = [
         ("0.80", |_| {}, Code::NoOfferFits, "NoOfferFits"),
         ("1.00", |_| {}, Code::NoOfferFits, "NoSecondOwner"),
         (
@@ -99,6 +101,12 @@ fn each_problem_has_its_exit_code() {
         (
             "1.20",
             |seen| set(seen, |allowance| allowance.per_day_micro = 1_600_000),
+            Code::OverBudget,
+            "OverDailyLimit",
+        ),
+        (
+            "1.20",
+            |seen| set(seen, |allowance| allowance.per_namespace_per_day_micro = Some(600_000)),
             Code::OverBudget,
             "OverDailyLimit",
         ),

@@ -70,6 +70,7 @@ pub(super) struct Money {
     pub(super) spend_policy: Option<String>,
     pub(super) per_job: Option<String>,
     pub(super) per_day: Option<String>,
+    pub(super) per_namespace_per_day: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -196,6 +197,7 @@ fn money(seen: &Seen) -> Money {
         spend_policy: payer.map(|payer| payer.spend_policy.clone()),
         per_job: limits.map(|limits| limits.per_job.clone()),
         per_day: limits.map(|limits| limits.per_day.clone()),
+        per_namespace_per_day: limits.and_then(|limits| limits.per_namespace_per_day.clone()),
     }
 }
 

@@ -4,7 +4,7 @@ use kube::ResourceExt;
 use serde::Serialize;
 use spillway_core::knowledge::Knowledge;
 use spillway_core::market::{Capacity, Exclusion, Offer, Requirement, exclusions, smallest_change};
-use spillway_crds::market::{ValidatedJob, validate_under};
+use spillway_crds::market::{Needs, ValidatedJob, validate_under};
 use spillway_crds::{AttemptKind, AttemptState, AttemptStatus, InferenceJob, PlacementChange, ShardState, ShardStatus};
 
 use crate::market::{Holder, Market};
@@ -53,13 +53,14 @@ impl Live {
         let status = job.status.as_ref()?;
         let terms = validate_under(&job.spec, status.data_class.unwrap_or_default()).ok()?;
         let (shard, kind) = status.shards.iter().find_map(|shard| Some((shard, wanted(shard)?)))?;
-        let needs = requirement(&terms, shard, kind, market);
+        let needs = terms.needs(&requirement(&terms, shard, kind, market));
+        let gpus = terms.requirement.gpus;
         let offers = market.offers();
         let fitting: Vec<&Offer> = offers
             .iter()
-            .filter(|offer| Capacity::Idle.fits(&needs, offer))
+            .filter(|offer| Capacity::Idle.fits(needs.of(offer).requirement, offer))
             .collect();
-        let free = fitting.iter().filter(|offer| offer.gpus_free >= needs.gpus).count();
+        let free = fitting.iter().filter(|offer| offer.gpus_free >= gpus).count();
         let known = matches!(market.holdings, Knowledge::Known(_));
         let capacity = if fitting.is_empty() {
             Capacity::Idle
@@ -67,7 +68,9 @@ impl Live {
             Capacity::Free
         };
         let helps = fitting.is_empty() || (free == 0 && known);
-        let change = helps.then(|| smallest_change(&needs, &offers, capacity)).flatten();
+        let change = helps
+            .then(|| smallest_change(|offer| needs.of(offer), &offers, capacity))
+            .flatten();
         Some(Self {
             shard: shard.index,
             kind,
@@ -101,12 +104,12 @@ fn requirement(job: &ValidatedJob, shard: &ShardStatus, kind: AttemptKind, marke
 }
 
 /// All that an offer misses once its GPUs are idle.
-fn missed(requirement: &Requirement, offer: &Offer) -> Vec<Exclusion> {
-    let missed = exclusions(requirement, offer);
+fn missed(needs: &Needs, offer: &Offer) -> Vec<Exclusion> {
+    let missed = exclusions(needs.of(offer).requirement, offer);
     missed.filter(|missed| *missed != Exclusion::NoFreeGpus).collect()
 }
 
-fn nearest(needs: &Requirement, offers: &[Offer]) -> Vec<Nearest> {
+fn nearest(needs: &Needs, offers: &[Offer]) -> Vec<Nearest> {
     let mut nearest: Vec<(usize, &Offer)> = offers.iter().map(|offer| (missed(needs, offer).len(), offer)).collect();
     nearest.sort_by(|(one_misses, one), (other_misses, other)| {
         (one_misses, one.price, &one.node).cmp(&(other_misses, other.price, &other.node))

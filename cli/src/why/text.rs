@@ -179,7 +179,11 @@ fn money_text(text: &mut Text, money: &Money) {
         amount(money.spent_micro)
     ));
     let Some(policy) = &money.spend_policy else { return };
-    let limits = [("per job", &money.per_job), ("per day", &money.per_day)];
+    let limits = [
+        ("per job", &money.per_job),
+        ("per day", &money.per_day),
+        ("per namespace and day", &money.per_namespace_per_day),
+    ];
     let named = limits
         .iter()
         .filter_map(|(name, limit)| Some(format!("{} {name}", limit.as_ref()?)));

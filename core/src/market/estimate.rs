@@ -22,8 +22,6 @@ pub struct Workload {
     pub max_check_share: u32,
     /// Of the whole job.
     pub budget: MicroUsd,
-    /// Longest time of one attempt.
-    pub shard_timeout: Duration,
     /// How long one shard takes; `None`: nobody knows.
     pub shard_time: Option<ShardTime>,
 }
@@ -120,8 +118,9 @@ pub fn estimate(
     let checkers = owners.iter().position(|other| Some(other) != owners.first());
     let may_run = market.offers.iter().take(reach).chain(fitting.iter().take(pinned));
     let may_run = may_run.chain(checkers.and_then(|position| fitting.get(position)));
-    let bounds = may_run.map(|offer| cost(requirement, offer, workload.shard_timeout));
+    let bounds = may_run.clone().map(|offer| requirement.upper_bound(offer));
     let attempt_bound = bounds.max().unwrap_or_default();
+    let longest_start = may_run.filter_map(|offer| offer.start_time).max().unwrap_or_default();
     let (at_once, limited_by) = at_once(workload, market.slots, attempt_bound);
     let rounds = rounds(workload.shards, checks, at_once.max(1), market.slots);
     let plan = Plan {
@@ -143,7 +142,10 @@ pub fn estimate(
         attempt_bound,
         work_bound: times(attempt_bound, workload.shards),
         checks_bound: times(attempt_bound, checks),
-        time_bound: workload.shard_timeout.saturating_mul(rounds),
+        time_bound: requirement
+            .work_time
+            .saturating_add(longest_start)
+            .saturating_mul(rounds),
         expected: workload
             .shard_time
             .map(|time| plan.expected(time, workload.shards, checks, rounds)),
@@ -264,7 +266,12 @@ impl<F: Fn(&Offer) -> String> Plan<'_, F> {
         let checks = (0..checks)
             .map(|shard| price(place(shard).map(|offer| self.checker_of(offer))))
             .sum();
-        let attempt = time.computing.saturating_add(time.starting);
+        let start = places
+            .iter()
+            .filter_map(|offer| offer.start_time)
+            .max()
+            .unwrap_or_default();
+        let attempt = time.computing.saturating_add(time.starting).saturating_add(start);
         Expected {
             work,
             checks,

@@ -110,7 +110,7 @@ impl fmt::Display for Exclusion {
 const TEN_THOUSANDTHS: f64 = 10_000.0;
 
 /// A share in ten-thousandths as a decimal: `0.5`, `0.975`.
-fn share(ten_thousandths: u32) -> String {
+pub(super) fn share(ten_thousandths: u32) -> String {
     let full = format!("{}.{:04}", ten_thousandths / 10_000, ten_thousandths % 10_000);
     full.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

@@ -26,10 +26,10 @@ pub use estimate::{Estimate, Expected, Limit, ShardTime, Workload, checked_part,
 pub use exclusion::{Exclusion, exclude, exclusions};
 pub use offer::{Latencies, Offer};
 pub use rank::{Candidate, Ranking, best_offers_first, rank};
-pub use relax::{Direction, Relaxation};
+pub use relax::{Cap, Direction, Relaxation};
 pub use requirement::Requirement;
 pub use score::{
     EXPLORATION_ONE_IN, Policy, Terms, UNKNOWN_LATENCY_TERM, UNKNOWN_REPUTATION_TERM, Weights, explores, score,
 };
 pub use share::{Waiting, ranked_positions, shares};
-pub use smallest_change::{Capacity, SmallestChange, smallest_change};
+pub use smallest_change::{Capacity, Need, SmallestChange, smallest_change};

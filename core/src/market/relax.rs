@@ -3,8 +3,11 @@
 use std::fmt;
 
 use crate::knowledge::Knowledge;
+use crate::market::exclusion::share;
 use crate::market::explain::decimal;
-use crate::market::{Capacity, ComputeCapability, DataClass, Exclusion, Offer, ProviderClass, Requirement};
+use crate::market::{
+    Capacity, ComputeCapability, DataClass, Exclusion, Isolation, Need, Offer, ProviderClass, Requirement,
+};
 use crate::memory::Bytes;
 use crate::money::UnitPrice;
 
@@ -22,9 +25,16 @@ const DROPPED: u64 = u64::MAX / 4;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Relaxation {
     MaxPrice {
+        cap: Cap,
         from: UnitPrice,
         to: UnitPrice,
     },
+    /// Ten-thousandths.
+    MinReputation {
+        from: u32,
+        to: u32,
+    },
+    NoReputation,
     /// Microseconds; `to` is a whole number of milliseconds.
     MaxLatency {
         from: u64,
@@ -49,10 +59,23 @@ pub enum Relaxation {
     Class(ProviderClass),
     Jurisdiction(String),
     NoJurisdictions,
+    Isolation {
+        from: Isolation,
+        to: Isolation,
+    },
     DataClass {
         from: DataClass,
         to: DataClass,
     },
+}
+
+/// The field that holds an offer's price cap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cap {
+    #[default]
+    Job,
+    /// Beyond own capacity a burst may have a cap of its own.
+    Burst,
 }
 
 /// What is done to a field.
@@ -77,14 +100,13 @@ impl fmt::Display for Direction {
 }
 
 impl Relaxation {
-    /// What cures `exclusion` for `offer`; `None` when no change of the job does: its owner is excluded, the provider is
-    /// away, or it has no GPU at all.
-    pub(super) fn cure(
-        exclusion: Exclusion,
-        requirement: &Requirement,
-        offer: &Offer,
-        capacity: Capacity,
-    ) -> Option<Self> {
+    /// What cures `exclusion` for `offer`; `None` when no change of the job does: its owner is excluded, not qualified or
+    /// without stake, the provider is away, or it has no GPU at all.
+    pub(super) fn cure(exclusion: Exclusion, need: Need<'_>, offer: &Offer, capacity: Capacity) -> Option<Self> {
+        let Need {
+            requirement,
+            cap: field,
+        } = need;
         Some(match exclusion {
             Exclusion::DataClass { data, provider } => Self::DataClass {
                 from: data,
@@ -112,7 +134,17 @@ impl Relaxation {
                     to,
                 });
             }
+            Exclusion::Isolation { least } => Self::Isolation {
+                from: least,
+                to: offer.isolation,
+            },
+            Exclusion::Reputation { least } => Self::MinReputation {
+                from: least,
+                to: ten_thousandths(offer.reputation.known()?.lower_bound()).min(least),
+            },
+            Exclusion::ReputationUnknown => Self::NoReputation,
             Exclusion::Price { cap } => Self::MaxPrice {
+                cap: field,
                 from: cap,
                 to: offer.price,
             },
@@ -124,13 +156,20 @@ impl Relaxation {
                 Knowledge::Unknown => Self::NoLatencyBound,
             },
             Exclusion::LatencyUnknown => Self::NoLatencyBound,
-            _ => return None,
+            Exclusion::OwnerExcluded | Exclusion::Unqualified | Exclusion::StakeHeadroom | Exclusion::Unavailable => {
+                return None;
+            }
         })
     }
 
-    pub(super) fn apply(&self, requirement: &mut Requirement) {
+    /// Applies it to what offers under `cap` must meet.
+    pub(super) fn apply(&self, requirement: &mut Requirement, cap: Cap) {
         match self {
-            Self::MaxPrice { to, .. } => requirement.max_price = *to,
+            Self::MaxPrice { cap: field, to, .. } if *field == cap => requirement.max_price = *to,
+            Self::MaxPrice { .. } => {}
+            Self::MinReputation { to, .. } => requirement.min_reputation = Some(*to),
+            Self::NoReputation => requirement.min_reputation = None,
+            Self::Isolation { to, .. } => requirement.isolation = *to,
             Self::MaxLatency { to, .. } => requirement.max_latency_p95 = Some(*to),
             Self::NoLatencyBound => requirement.max_latency_p95 = None,
             Self::MinMemory { to, .. } => requirement.min_memory = Some(*to),
@@ -149,7 +188,10 @@ impl Relaxation {
     /// Path of the field in the manifest.
     pub const fn field(&self) -> &'static str {
         match self {
-            Self::MaxPrice { .. } => "spec.price.maxPerGpuHour",
+            Self::MaxPrice { cap: Cap::Job, .. } => "spec.price.maxPerGpuHour",
+            Self::MaxPrice { cap: Cap::Burst, .. } => "spec.placement.burst.maxPerGpuHour",
+            Self::MinReputation { .. } | Self::NoReputation => "spec.placement.minReputation",
+            Self::Isolation { .. } => "spec.data.isolation",
             Self::MaxLatency { .. } => "spec.placement.maxLatency.p95",
             Self::NoLatencyBound => "spec.placement.maxLatency",
             Self::MinMemory { .. } => "spec.resources.minMemory",
@@ -166,11 +208,16 @@ impl Relaxation {
     pub const fn direction(&self) -> Direction {
         match self {
             Self::MaxPrice { .. } | Self::MaxLatency { .. } => Direction::Raise,
-            Self::MinMemory { .. } | Self::MinComputeCapability { .. } | Self::Gpus { .. } | Self::DataClass { .. } => {
-                Direction::Lower
-            }
+            Self::MinMemory { .. }
+            | Self::MinComputeCapability { .. }
+            | Self::Gpus { .. }
+            | Self::MinReputation { .. }
+            | Self::Isolation { .. }
+            | Self::DataClass { .. } => Direction::Lower,
             Self::Model(_) | Self::Region(_) | Self::Class(_) | Self::Jurisdiction(_) => Direction::Add,
-            Self::NoLatencyBound | Self::NoComputeCapability | Self::NoJurisdictions => Direction::Remove,
+            Self::NoLatencyBound | Self::NoComputeCapability | Self::NoReputation | Self::NoJurisdictions => {
+                Direction::Remove
+            }
         }
     }
 
@@ -182,6 +229,8 @@ impl Relaxation {
             Self::MinMemory { from, .. } => Some(from.to_string()),
             Self::MinComputeCapability { from, .. } => Some(from.to_string()),
             Self::Gpus { from, .. } => Some(from.to_string()),
+            Self::MinReputation { from, .. } => Some(share(*from)),
+            Self::Isolation { from, .. } => Some(format!("{from:?}")),
             Self::DataClass { from, .. } => Some(format!("{from:?}")),
             _ => None,
         }
@@ -197,8 +246,10 @@ impl Relaxation {
             Self::Gpus { to, .. } => Some(to.to_string()),
             Self::Model(added) | Self::Region(added) | Self::Jurisdiction(added) => Some(added.clone()),
             Self::Class(class) => Some(format!("{class:?}")),
+            Self::MinReputation { to, .. } => Some(share(*to)),
+            Self::Isolation { to, .. } => Some(format!("{to:?}")),
             Self::DataClass { to, .. } => Some(format!("{to:?}")),
-            Self::NoLatencyBound | Self::NoComputeCapability | Self::NoJurisdictions => None,
+            Self::NoLatencyBound | Self::NoComputeCapability | Self::NoReputation | Self::NoJurisdictions => None,
         }
     }
 
@@ -206,7 +257,7 @@ impl Relaxation {
     pub(super) const fn protects_data(&self) -> bool {
         matches!(
             self,
-            Self::Jurisdiction(_) | Self::NoJurisdictions | Self::DataClass { .. }
+            Self::Jurisdiction(_) | Self::NoJurisdictions | Self::Isolation { .. } | Self::DataClass { .. }
         )
     }
 
@@ -214,7 +265,7 @@ impl Relaxation {
     /// dropped is more than one that is moved, however far.
     pub(super) fn size(&self) -> u64 {
         match self {
-            Self::MaxPrice { from, to } => millionths(to.0 - from.0, from.0),
+            Self::MaxPrice { from, to, .. } => millionths(to.0 - from.0, from.0),
             Self::MaxLatency { from, to } => millionths(to - from, *from),
             Self::MinMemory { from, to } => millionths(from.0 - to.0, from.0),
             Self::MinComputeCapability { from, to } => {
@@ -223,8 +274,10 @@ impl Relaxation {
             Self::Gpus { from, to } => millionths(u64::from(from - to), u64::from(*from)),
             Self::Model(_) | Self::Region(_) => WHOLE / 4,
             Self::Class(_) | Self::Jurisdiction(_) => WHOLE / 2,
+            Self::MinReputation { from, to } => millionths(u64::from(from - to), u64::from(*from)),
+            Self::Isolation { from, to } => WHOLE * (*from as u64 - *to as u64),
             Self::DataClass { from, to } => WHOLE * (*from as u64 - *to as u64),
-            Self::NoLatencyBound | Self::NoComputeCapability | Self::NoJurisdictions => DROPPED,
+            Self::NoLatencyBound | Self::NoComputeCapability | Self::NoReputation | Self::NoJurisdictions => DROPPED,
         }
     }
 }
@@ -262,6 +315,11 @@ impl ComputeCapability {
 fn millionths(difference: u64, whole: u64) -> u64 {
     let exact = (u128::from(difference) * u128::from(WHOLE)).div_ceil(u128::from(whole.max(1)));
     u64::try_from(exact).unwrap_or(u64::MAX).min(DROPPED - 1)
+}
+
+/// Rounded down: what is proposed is met.
+fn ten_thousandths(share: f64) -> u32 {
+    (share.clamp(0.0, 1.0) * 10_000.0) as u32
 }
 
 /// The next step at or above a measured round trip, both in microseconds.

@@ -2,18 +2,41 @@
 //!
 //! An offer fits once every need that it misses is loosened as far as it asks, and no further. So the smallest change is
 //! the smallest of these sets, one per offer: no other combination has to be tried. Smaller means, in this order:
-//! 1. fewer needs that protect data (`data.class`, `jurisdictions`);
+//! 1. fewer needs that protect data (`data.class`, `data.isolation`, `jurisdictions`);
 //! 2. fewer fields;
 //! 3. less given up: the sum over the fields of |to − from| / from, with 1/4 for a further model or region, 1/2 for a
-//!    further class or jurisdiction, 1 for each step down of the data class; a bound that is dropped because the fact is
+//!    further class or jurisdiction, 1 for each step down of data class or isolation; a bound that is dropped because the fact is
 //!    unknown counts more than any number;
 //! 4. the cheaper offer, then the fields' own order, so that every look gives the same answer.
 
 use std::cmp::Ordering;
 use std::fmt;
 
-use crate::market::{Exclusion, Offer, Relaxation, Requirement, exclusions};
+use crate::market::{Cap, Exclusion, Offer, Relaxation, Requirement, exclusions};
 use crate::money::UnitPrice;
+
+/// What an offer must meet, and the field that its price cap comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Need<'a> {
+    pub requirement: &'a Requirement,
+    pub cap: Cap,
+}
+
+impl Need<'_> {
+    /// Whether both are of one value in memory, which is quicker to tell than whether they are equal.
+    fn is_same(self, other: Need<'_>) -> bool {
+        std::ptr::eq(self.requirement, other.requirement) && self.cap == other.cap
+    }
+}
+
+impl<'a> From<&'a Requirement> for Need<'a> {
+    fn from(requirement: &'a Requirement) -> Self {
+        Self {
+            requirement,
+            cap: Cap::Job,
+        }
+    }
+}
 
 /// Which GPUs count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,11 +57,11 @@ pub struct SmallestChange {
 }
 
 impl SmallestChange {
-    /// The requirement of the job once it was changed.
-    pub fn applied_to(&self, requirement: &Requirement) -> Requirement {
-        let mut changed = requirement.clone();
+    /// What must be met once the job was changed.
+    pub fn applied_to(&self, need: Need<'_>) -> Requirement {
+        let mut changed = need.requirement.clone();
         for relaxation in &self.relaxations {
-            relaxation.apply(&mut changed);
+            relaxation.apply(&mut changed, need.cap);
         }
         changed
     }
@@ -63,11 +86,15 @@ impl fmt::Display for SmallestChange {
 /// The smallest change that makes at least one of `offers` fit; `None` when one fits already, or when no change of the
 /// job helps. Independent of the order in which offers are given.
 ///
-/// Time O(offers).
-pub fn smallest_change(requirement: &Requirement, offers: &[Offer], capacity: Capacity) -> Option<SmallestChange> {
+/// `need` says what an offer must meet: the same for all, or with a burst by its class. Time O(offers).
+pub fn smallest_change<'a>(
+    need: impl Fn(&Offer) -> Need<'a>,
+    offers: &[Offer],
+    capacity: Capacity,
+) -> Option<SmallestChange> {
     let sets = offers
         .iter()
-        .filter_map(|offer| Loosened::for_offer(requirement, offer, capacity));
+        .filter_map(|offer| Loosened::for_offer(need(offer), offer, capacity));
     let smallest = sets.min_by(Loosened::compare)?;
     if smallest.relaxations.is_empty() {
         return None;
@@ -76,11 +103,17 @@ pub fn smallest_change(requirement: &Requirement, offers: &[Offer], capacity: Ca
         relaxations: smallest.relaxations,
         fitting: 0,
     };
-    let changed = change.applied_to(requirement);
-    let fitting = offers
-        .iter()
-        .filter(|offer| capacity.misses(&changed, offer).next().is_none());
-    change.fitting = u32::try_from(fitting.count()).unwrap_or(u32::MAX);
+    // A few requirements are shared by thousands of offers: each is changed once.
+    let mut changed: Vec<(Need<'a>, Requirement)> = Vec::new();
+    for offer in offers {
+        let need = need(offer);
+        let known = changed.iter().position(|(other, _)| other.is_same(need));
+        let position = known.unwrap_or(changed.len());
+        if known.is_none() {
+            changed.push((need, change.applied_to(need)));
+        }
+        change.fitting += u32::from(capacity.fits(&changed[position].1, offer));
+    }
     Some(change)
 }
 
@@ -112,9 +145,9 @@ struct Loosened {
 }
 
 impl Loosened {
-    fn for_offer(requirement: &Requirement, offer: &Offer, capacity: Capacity) -> Option<Self> {
-        let missed = capacity.misses(requirement, offer);
-        let cures = missed.map(|missed| Relaxation::cure(missed, requirement, offer, capacity));
+    fn for_offer(need: Need<'_>, offer: &Offer, capacity: Capacity) -> Option<Self> {
+        let missed = capacity.misses(need.requirement, offer);
+        let cures = missed.map(|missed| Relaxation::cure(missed, need, offer, capacity));
         let mut relaxations = cures.collect::<Option<Vec<Relaxation>>>()?;
         relaxations.sort();
         relaxations.dedup();

@@ -14,7 +14,6 @@ fn workload() -> Workload {
         parallelism: 4,
         max_check_share: 10_000,
         budget: MicroUsd(100_000_000),
-        shard_timeout: 15 * MINUTE,
         shard_time: None,
     }
 }
@@ -28,8 +27,16 @@ fn at(node: &str, price: u64, gpus_free: u32) -> Offer {
 }
 
 fn estimated(workload: &Workload, offers: &[Offer]) -> Option<Estimate> {
+    within(15 * MINUTE, workload, offers)
+}
+
+fn within(work_time: Duration, workload: &Workload, offers: &[Offer]) -> Option<Estimate> {
     let fitting: Vec<&Offer> = offers.iter().collect();
-    estimate(&requirement(), workload, &fitting, 16, |offer| offer.provider.clone())
+    let need = Requirement {
+        work_time,
+        ..requirement()
+    };
+    estimate(&need, workload, &fitting, 16, |offer| offer.provider.clone())
 }
 
 #[test]
@@ -112,6 +119,30 @@ fn checks_take_no_more_than_their_share() {
     );
 }
 
+#[test]
+fn the_start_of_an_elastic_host_takes_time_and_money() {
+    let elastic = |node| Offer {
+        start_time: Some(3 * MINUTE),
+        ..at(node, 1_200_000, 4)
+    };
+    let known = Workload {
+        shards: 1,
+        shard_time: Some(ShardTime {
+            computing: 6 * MINUTE,
+            starting: Duration::ZERO,
+        }),
+        ..workload()
+    };
+    let estimate = estimated(&known, &[elastic("a"), elastic("b")]).unwrap();
+    // 1.20 for 18 of 60 minutes at most, for 9 as expected; the check after the work.
+    assert_eq!(
+        (estimate.attempt_bound, estimate.time_bound),
+        (MicroUsd(360_000), 36 * MINUTE)
+    );
+    let expected = estimate.expected.unwrap();
+    assert_eq!((expected.work, expected.time), (MicroUsd(180_000), 18 * MINUTE));
+}
+
 proptest! {
     #[test]
     fn what_is_expected_is_within_the_bound(
@@ -127,10 +158,9 @@ proptest! {
         let workload = Workload {
             shards, parallelism, max_check_share,
             budget: MicroUsd(budget),
-            shard_timeout: timeout,
             shard_time: Some(ShardTime { computing: timeout * u32::try_from(part).unwrap() / 100, starting: Duration::ZERO }),
         };
-        let estimate = estimated(&workload, &offers).unwrap();
+        let estimate = within(timeout, &workload, &offers).unwrap();
         let expected = estimate.expected.unwrap();
         prop_assert!(expected.time <= estimate.time_bound);
         prop_assert!(estimate.at_once <= shards && estimate.checks <= shards);

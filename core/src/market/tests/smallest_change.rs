@@ -1,10 +1,10 @@
 //! Tables of what is proposed, and the promises of a proposal: it helps as stated, and nothing smaller helps.
 
 use super::*;
-use crate::market::{Capacity, SmallestChange, smallest_change};
+use crate::market::{Cap, Capacity, Need, Relaxation, SmallestChange, smallest_change};
 
 fn change(requirement: &Requirement, offers: &[Offer]) -> Option<SmallestChange> {
-    smallest_change(requirement, offers, Capacity::Free)
+    smallest_change(|_| requirement.into(), offers, Capacity::Free)
 }
 
 fn words(requirement: &Requirement, offers: &[Offer]) -> Option<String> {
@@ -119,7 +119,24 @@ const PROPOSALS: &[Proposal] = &[
              add eu-west to spec.placement.regions: 1 offer fits then",
         ),
     ),
+    (
+        |need, _| need.min_reputation = Some(9_000),
+        Some("lower spec.placement.minReputation from 0.9 to 0.7615: 1 offer fits then"),
+    ),
+    (
+        |need, offer| {
+            need.min_reputation = Some(9_000);
+            offer.reputation = Knowledge::Unknown;
+        },
+        Some("remove spec.placement.minReputation: 1 offer fits then"),
+    ),
+    (
+        |need, _| need.isolation = Isolation::Confidential,
+        Some("lower spec.data.isolation from Confidential to Standard: 1 offer fits then"),
+    ),
     // What no change of the job cures.
+    (|_, offer| offer.qualified = Knowledge::Known(false), None),
+    (|_, offer| offer.stake_headroom = Knowledge::Known(MicroUsd(0)), None),
     (|_, offer| offer.available = false, None),
     (|_, offer| offer.gpus_free = 0, None),
     (
@@ -237,7 +254,7 @@ fn held_back(change: &SmallestChange) -> Option<SmallestChange> {
     let mut less = change.clone();
     less.relaxations.iter_mut().find_map(|relaxation| {
         match relaxation {
-            Relaxation::MaxPrice { from, to } if to.0 > from.0 + 1 => to.0 -= 1,
+            Relaxation::MaxPrice { from, to, .. } if to.0 > from.0 + 1 => to.0 -= 1,
             Relaxation::MinMemory { from, to } if to.0 + 1 < from.0 => to.0 += 1,
             Relaxation::Gpus { from, to } if *to + 1 < *from => *to += 1,
             _ => return None,
@@ -253,7 +270,7 @@ fn busy_gpus_count_once_everybody_is_done() {
     need.gpus = 3;
     let busy = offer("a");
     let idle = |need: &Requirement| {
-        smallest_change(need, std::slice::from_ref(&busy), Capacity::Idle).map(|change| change.to_string())
+        smallest_change(|_| need.into(), std::slice::from_ref(&busy), Capacity::Idle).map(|change| change.to_string())
     };
     assert_eq!(idle(&need), None, "four GPUs are there");
     need.gpus = 8;
@@ -268,11 +285,46 @@ fn busy_gpus_count_once_everybody_is_done() {
     );
 }
 
+/// Own capacity under the job's cap, everybody else under the burst's.
+#[test]
+fn beyond_own_capacity_the_bursts_cap_is_the_one_to_raise() {
+    let (own, beyond) = (
+        requirement(),
+        Requirement {
+            max_price: UnitPrice(2_000_000),
+            ..requirement()
+        },
+    );
+    let need = |offer: &Offer| match offer.class {
+        ProviderClass::Private => Need::from(&own),
+        _ => Need {
+            requirement: &beyond,
+            cap: Cap::Burst,
+        },
+    };
+    let private = Offer {
+        class: ProviderClass::Private,
+        ..dear("a", 2_400_000)
+    };
+    let offers = [
+        private,
+        dear("b", 2_200_000),
+        dear("c", 2_200_000),
+        dear("d", 1_900_000),
+    ];
+    let words = |offers: &[Offer]| smallest_change(need, offers, Capacity::Idle).map(|change| change.to_string());
+    let expected = "raise spec.placement.burst.maxPerGpuHour from 2.00 to 2.20: 2 offers fit then";
+    assert_eq!(words(&offers[..3]).as_deref(), Some(expected));
+    let expected = "raise spec.price.maxPerGpuHour from 1.20 to 2.40: 1 offer fits then";
+    assert_eq!(words(&offers[..1]).as_deref(), Some(expected));
+    assert_eq!(words(&offers), None, "one fits");
+}
+
 proptest! {
     #[test]
     fn an_idle_market_is_one_with_all_gpus_free(need in any_requirement(), offers in vec(any_offer(), 0..12)) {
         let idle: Vec<Offer> = offers.iter().map(|offer| Offer { gpus_free: offer.gpus_total, ..offer.clone() }).collect();
-        prop_assert_eq!(smallest_change(&need, &offers, Capacity::Idle), change(&need, &idle));
+        prop_assert_eq!(smallest_change(|_| (&need).into(), &offers, Capacity::Idle), change(&need, &idle));
     }
 
     #[test]
@@ -280,7 +332,7 @@ proptest! {
         if let Some(change) = change(&need, &offers) {
             prop_assert_eq!(fitting(&need, &offers), 0);
             prop_assert!(change.fitting >= 1 && !change.relaxations.is_empty());
-            prop_assert_eq!(fitting(&change.applied_to(&need), &offers), change.fitting as usize);
+            prop_assert_eq!(fitting(&change.applied_to((&need).into()), &offers), change.fitting as usize);
             prop_assert!(change.to_string().len() < 1_024, "{}", change);
         }
     }
@@ -291,10 +343,10 @@ proptest! {
             for position in 0..change.relaxations.len() {
                 let mut less = change.clone();
                 less.relaxations.remove(position);
-                prop_assert_eq!(fitting(&less.applied_to(&need), &offers), 0, "{}", change);
+                prop_assert_eq!(fitting(&less.applied_to((&need).into()), &offers), 0, "{}", change);
             }
             if let Some(less) = held_back(&change) {
-                prop_assert_eq!(fitting(&less.applied_to(&need), &offers), 0, "{}", change);
+                prop_assert_eq!(fitting(&less.applied_to((&need).into()), &offers), 0, "{}", change);
             }
         }
     }

@@ -459,8 +459,9 @@ impl<'a> Round<'a> {
             return Obstacle::Busy { fitting, opens };
         }
         let last = classes.last().copied().flatten();
+        let terms = self.terms;
         let ranking = self.of_idle(draft, need, requirement, last);
-        let mut explanation = remedy(draft, requirement, ranking);
+        let mut explanation = remedy(draft, terms, requirement, ranking);
         explanation.message.extend(opens.map(|opens| format!("; {opens}")));
         Obstacle::NoOfferFits(explanation)
     }
@@ -581,8 +582,9 @@ fn expect(
 
 /// Why nothing fits in the open classes, and the change of the job that would help; none while a class that opens later
 /// has what is needed.
-fn remedy(draft: &Draft<'_>, requirement: &Requirement, ranking: &Ranking) -> PlacementExplanation {
-    let change = smallest_change(requirement, &draft.observed.offers, Capacity::Idle);
+fn remedy(draft: &Draft<'_>, terms: &Terms, requirement: &Requirement, ranking: &Ranking) -> PlacementExplanation {
+    let needs = terms.job.needs(requirement);
+    let change = smallest_change(|offer| needs.of(offer), &draft.observed.offers, Capacity::Idle);
     PlacementExplanation::of(ranking, change.as_ref())
 }
 

@@ -1,0 +1,51 @@
+//! What an attempt asks of each offer: the same of all, but for the price cap that a burst has beyond own capacity.
+
+use spillway_core::market::{Cap, Need, Offer, ProviderClass, Requirement};
+
+use super::ValidatedJob;
+
+/// Hard needs of one attempt, whatever class it may use by now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Needs {
+    whole: Requirement,
+    beyond: Option<Beyond>,
+}
+
+/// A burst with a cap of its own.
+#[derive(Clone, Debug, PartialEq)]
+struct Beyond {
+    own: Option<ProviderClass>,
+    requirement: Requirement,
+}
+
+impl ValidatedJob {
+    /// `requirement` is the attempt's before it is narrowed to a class.
+    pub fn needs(&self, requirement: &Requirement) -> Needs {
+        let burst = self.burst.as_ref();
+        let beyond = burst
+            .filter(|burst| burst.max_price != requirement.max_price)
+            .map(|burst| Beyond {
+                own: burst.classes.first().copied(),
+                requirement: Requirement {
+                    max_price: burst.max_price,
+                    ..requirement.clone()
+                },
+            });
+        Needs {
+            whole: requirement.clone(),
+            beyond,
+        }
+    }
+}
+
+impl Needs {
+    pub fn of(&self, offer: &Offer) -> Need<'_> {
+        match &self.beyond {
+            Some(beyond) if beyond.own != Some(offer.class) => Need {
+                requirement: &beyond.requirement,
+                cap: Cap::Burst,
+            },
+            _ => Need::from(&self.whole),
+        }
+    }
+}
