@@ -49,6 +49,7 @@ test-reference: ## Recompute 20 of the 200 golden vectors with the numpy referen
 	e2e/engine/reference/python.sh verify.py --recompute 20 "$$(e2e/engine/weights.sh)"
 
 clusters: tools ## Three kind clusters: hub, provider-a, provider-b
+	e2e/demo/renew.sh
 	e2e/clusters/up.sh
 
 bench-extender: tools ## The extender beside a Go one: p50, p99 and memory at 16, 64 and 5,000 names

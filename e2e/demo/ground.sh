@@ -39,3 +39,6 @@ store() {
   curl --silent --show-error --fail --request "$method" --aws-sigv4 aws:amz:us-east-1:s3 \
     --header 'x-amz-content-sha256: UNSIGNED-PAYLOAD' --config "$DEMO/store.curl" "$@" "$STORE_LOCAL/$path"
 }
+
+# What the contract compiles to in this tree.
+contract_fingerprint() { sha256sum <"$REPOSITORY/settlement/contracts/abi/SpillwaySettlement.json" | cut -d' ' -f1; }

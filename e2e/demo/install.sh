@@ -85,6 +85,7 @@ contract() {
     --payer-key-file "$DEMO/keys/payer" --poster "$(key_address poster)" --order-key "$(key_address order)" \
     --deposit 1000 --cap-per-day 100 --window 10 >"$DEMO/chain.new"
   mv "$DEMO/chain.new" "$DEMO/chain.json"
+  contract_fingerprint >"$DEMO/contract.sha256"
 }
 
 # secret NAMESPACE NAME OPTION…: made or brought up to date.
