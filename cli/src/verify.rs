@@ -24,8 +24,11 @@ sol! {
             uint64 sequence;
             uint32 count;
             uint128 total;
+            uint128 cumulative;
             bytes32 previous;
             bytes32 jobsRoot;
+            bytes32 payRoot;
+            bytes32 spendRoot;
             bytes32 ledgerHash;
             bytes32 dataHash;
         }
@@ -205,8 +208,11 @@ fn posted_header(header: &Header) -> PostedBatches::PostedHeader {
         sequence: header.sequence,
         count: header.count,
         total: header.total,
+        cumulative: header.cumulative,
         previous: header.previous,
         jobsRoot: header.jobsRoot,
+        payRoot: header.payRoot,
+        spendRoot: header.spendRoot,
         ledgerHash: header.ledgerHash,
         dataHash: header.dataHash,
     }

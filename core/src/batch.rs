@@ -11,7 +11,7 @@ mod tests;
 use std::collections::HashSet;
 
 use alloy_primitives::{Address, B256, keccak256};
-use alloy_sol_types::{SolStruct, SolValue};
+use alloy_sol_types::{Eip712Domain, SolStruct, SolValue};
 
 use crate::merkle;
 
@@ -33,16 +33,29 @@ alloy_sol_types::sol! {
         bytes32 receipt;
     }
 
-    /// One batch. `previous` is the hash of the header before it, zero for sequence 1.
+    /// One batch. `previous` is the hash of the header before it, zero for sequence 1. In ledger mode `cumulative`,
+    /// `payRoot` and `spendRoot` are zero; in root mode `ledgerHash` is zero, `cumulative` the sum of all totals up to this
+    /// one, and the two roots are [`crate::sum_tree`]s of it: provider => earned in all, payer => spent in all.
     #[derive(Debug, PartialEq, Eq)]
     struct Header {
         uint64 sequence;
         uint32 count;
         uint128 total;
+        uint128 cumulative;
         bytes32 previous;
         bytes32 jobsRoot;
+        bytes32 payRoot;
+        bytes32 spendRoot;
         bytes32 ledgerHash;
         bytes32 dataHash;
+    }
+
+    /// Root mode: what a payer owes in all up to the batch at `sequence`, micro-USD, signed with its order key.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Voucher {
+        address payer;
+        uint64 sequence;
+        uint128 cumulative;
     }
 }
 
@@ -55,6 +68,58 @@ impl Leaf {
     pub(crate) fn sort_key(&self) -> (Address, B256, u32, u8, u16) {
         (self.provider, self.job, self.shard, self.kind, self.attempt)
     }
+}
+
+impl Voucher {
+    /// EIP-712 `hashStruct`, without the domain.
+    pub fn hash(&self) -> B256 {
+        self.eip712_hash_struct()
+    }
+
+    /// What the payer's order key signs; `domain` is [`crate::order::domain`].
+    pub fn signing_hash(&self, domain: &Eip712Domain) -> B256 {
+        self.eip712_signing_hash(domain)
+    }
+}
+
+/// Place of a leaf in `jobsRoot`, the first word of its proof: index << 128 | sum << 64 | running. Up to the leaf and with
+/// it, `sum` is what all leaves of the batch come to, `running` what those of its provider do, micro-USD. Two neighbours
+/// so show every sum that breaks.
+pub fn position(index: u32, sum: u64, running: u64) -> B256 {
+    let mut word = B256::ZERO;
+    word[12..16].copy_from_slice(&index.to_be_bytes());
+    word[16..24].copy_from_slice(&sum.to_be_bytes());
+    word[24..].copy_from_slice(&running.to_be_bytes());
+    word
+}
+
+/// Root over leaves in the tree's order; `None` without leaves, or when the total does not fit 64 bits.
+pub fn jobs_root(sorted: &[Leaf]) -> Option<B256> {
+    let nodes: Vec<B256> = placed(sorted)?.into_iter().map(|(_, node)| node).collect();
+    merkle::root(&nodes)
+}
+
+/// Proof of every leaf under [`jobs_root`], in the leaves' order: its position, then the siblings from it up.
+pub fn jobs_proofs(sorted: &[Leaf]) -> Option<Vec<Vec<B256>>> {
+    let (positions, nodes): (Vec<B256>, Vec<B256>) = placed(sorted)?.into_iter().unzip();
+    let siblings = merkle::proofs(&nodes);
+    let proof = |(position, above): (B256, Vec<B256>)| std::iter::once(position).chain(above).collect();
+    Some(positions.into_iter().zip(siblings).map(proof).collect())
+}
+
+/// Position and tree node of every leaf.
+fn placed(sorted: &[Leaf]) -> Option<Vec<(B256, B256)>> {
+    let (mut sum, mut running) = (0u64, (Address::ZERO, 0u64));
+    let mut nodes = Vec::with_capacity(sorted.len());
+    for (index, leaf) in (0u32..).zip(sorted) {
+        let before = if running.0 == leaf.provider { running.1 } else { 0 };
+        let amount = u64::try_from(leaf.amount).ok()?;
+        sum = sum.checked_add(amount)?;
+        running = (leaf.provider, before.checked_add(amount)?);
+        let position = position(index, sum, running.1);
+        nodes.push((position, merkle::parent(leaf.hash(), position)));
+    }
+    Some(nodes)
 }
 
 impl Header {
@@ -139,7 +204,10 @@ pub fn seal(
         count,
         total: total(&leaves)?,
         previous,
-        jobsRoot: jobs_root(&leaves)?,
+        cumulative: 0,
+        jobsRoot: jobs_root(&leaves).ok_or(SealError::TotalTooLarge)?,
+        payRoot: B256::ZERO,
+        spendRoot: B256::ZERO,
         ledgerHash: ledger_hash(&debits, &credits),
         dataHash: keccak256(&document),
     };
@@ -224,9 +292,4 @@ fn total(leaves: &[Leaf]) -> Result<u128, SealError> {
     let sum = leaves.iter().try_fold(0u128, |sum, leaf| sum.checked_add(leaf.amount));
     sum.filter(|sum| *sum <= u128::from(u64::MAX))
         .ok_or(SealError::TotalTooLarge)
-}
-
-pub(crate) fn jobs_root(sorted: &[Leaf]) -> Result<B256, SealError> {
-    let hashes: Vec<B256> = sorted.iter().map(Leaf::hash).collect();
-    merkle::root(&hashes).ok_or(SealError::Empty)
 }

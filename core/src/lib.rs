@@ -21,6 +21,7 @@ pub mod results;
 pub mod sealing;
 pub mod shard;
 pub mod signature;
+pub mod sum_tree;
 
 #[cfg(test)]
 mod vectors;

@@ -303,7 +303,7 @@ fn documents(settlements: &[SealedBatch], ledgers: &Ledgers, drifts: &mut Vec<Dr
                         sealed: object.total,
                     });
                 }
-                if jobs_root(leaves).ok() != Some(object.jobs_root) {
+                if jobs_root(leaves) != Some(object.jobs_root) {
                     drifts.push(Drift::RootDiffers { sequence });
                 }
             }

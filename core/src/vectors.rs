@@ -7,10 +7,11 @@ use alloy_primitives::{Address, B256, hex};
 use alloy_sol_types::Eip712Domain;
 use serde_json::Value;
 
-use crate::batch::{Header, Leaf, ledger_hash};
-use crate::merkle;
+use crate::batch::{Header, Leaf, Voucher, jobs_proofs, jobs_root, ledger_hash};
 use crate::order::{Order, domain};
 use crate::receipt::Receipt;
+use crate::signature;
+use crate::sum_tree::{self, Account, SumTree};
 
 pub(crate) fn vectors() -> Value {
     serde_json::from_str(include_str!("../../settlement/contracts/vectors.json")).unwrap()
@@ -129,14 +130,58 @@ fn leaves_agree_and_their_order_too() {
 
 #[test]
 fn trees_and_proofs_agree() {
-    let hashes: Vec<B256> = leaves().iter().map(Leaf::hash).collect();
+    let leaves = leaves();
     for tree in vectors()["trees"].as_array().unwrap() {
-        let hashes = &hashes[..parse::<usize>(tree, "count")];
-        assert_eq!(merkle::root(hashes), Some(parse(tree, "root")));
+        let leaves = &leaves[..parse::<usize>(tree, "count")];
+        assert_eq!(jobs_root(leaves), Some(parse(tree, "root")));
+        let proofs = jobs_proofs(leaves).unwrap();
         for (index, proof) in tree["proofs"].as_object().unwrap() {
-            assert_eq!(merkle::proof(hashes, index.parse().unwrap()), Some(words(proof)));
+            assert_eq!(proofs[index.parse::<usize>().unwrap()], words(proof));
         }
     }
+}
+
+#[test]
+fn vouchers_agree() {
+    let domain = vector_domain();
+    for (index, it) in vectors()["vouchers"].as_array().unwrap().iter().enumerate() {
+        let voucher = Voucher {
+            payer: parse(it, "payer"),
+            sequence: parse(it, "sequence"),
+            cumulative: parse(it, "cumulative"),
+        };
+        let (signature, signer) = signed("vouchers", index);
+        assert_eq!(voucher.hash(), parse::<B256>(it, "structHash"));
+        assert_eq!(voucher.signing_hash(&domain), parse::<B256>(it, "digest"));
+        assert_eq!(
+            signature::recover(voucher.signing_hash(&domain), &signature),
+            Ok(signer)
+        );
+    }
+}
+
+#[test]
+fn sum_trees_agree() {
+    for it in vectors()["sumTrees"].as_array().unwrap() {
+        let accounts: Vec<Account> = it["accounts"].as_array().unwrap().iter().map(account).collect();
+        let of = |account: &Account| (account.account, account.cumulative);
+        let tree = SumTree::new(accounts.iter().map(of).collect()).unwrap();
+        assert_eq!((tree.root(), tree.total()), (parse(it, "root"), parse(it, "total")));
+        for (index, proof) in it["proofs"].as_object().unwrap() {
+            let account = &accounts[index.parse::<usize>().unwrap()];
+            assert_eq!(tree.proof(account.account), Some((account.cumulative, words(proof))));
+            assert!(sum_tree::verify(tree.root(), tree.total(), account, &words(proof)));
+        }
+    }
+}
+
+fn account(it: &Value) -> Account {
+    let account = Account {
+        account: parse(it, "account"),
+        cumulative: parse(it, "cumulative"),
+    };
+    assert_eq!(account.hash(), parse::<B256>(it, "leafHash"));
+    account
 }
 
 #[test]
@@ -159,8 +204,11 @@ fn headers_agree() {
             sequence: parse(it, "sequence"),
             count: parse(it, "count"),
             total: parse(it, "total"),
+            cumulative: parse(it, "cumulative"),
             previous: parse(it, "previous"),
             jobsRoot: parse(it, "jobsRoot"),
+            payRoot: parse(it, "payRoot"),
+            spendRoot: parse(it, "spendRoot"),
             ledgerHash: parse(it, "ledgerHash"),
             dataHash: parse(it, "dataHash"),
         };

@@ -5,7 +5,9 @@ use spillway_core::batch::{Header, Leaf, Sealed};
 use spillway_core::order::{Kind, Order, job_id};
 use spillway_core::receipt::{self, parse_digest};
 
-use crate::{AttemptKind, AttemptStatus, InferenceJob, InferenceJobStatus, Receipt, SettlementSpec, SignedOrder};
+use crate::{
+    AttemptKind, AttemptStatus, InferenceJob, InferenceJobStatus, Receipt, SettlementMode, SettlementSpec, SignedOrder,
+};
 
 mod invoice;
 mod ledgers;
@@ -252,12 +254,22 @@ impl SettlementSpec {
         data_key: String,
     ) -> Result<Self, ConversionError> {
         let header = &sealed.header;
+        let (mode, root) = if header.payRoot.is_zero() {
+            (SettlementMode::Ledger, None)
+        } else {
+            (SettlementMode::Root, Some(header))
+        };
+        let cumulative = root.map(|header| micro("spec.cumulativeMicro", header.cumulative));
         Ok(Self {
             chain_id,
             contract: contract.to_string(),
+            mode,
             sequence: header.sequence,
             count: header.count,
             total_micro: micro("spec.totalMicro", header.total)?,
+            cumulative_micro: cumulative.transpose()?,
+            pay_root: root.map(|header| header.payRoot.to_string()),
+            spend_root: root.map(|header| header.spendRoot.to_string()),
             previous: header.previous.to_string(),
             jobs_root: header.jobsRoot.to_string(),
             ledger_hash: header.ledgerHash.to_string(),
@@ -278,6 +290,9 @@ impl SettlementSpec {
             sequence: self.sequence,
             count: self.count,
             total: self.total_micro.into(),
+            cumulative: self.cumulative_micro.unwrap_or_default().into(),
+            payRoot: self.root("spec.payRoot", self.pay_root.as_deref())?,
+            spendRoot: self.root("spec.spendRoot", self.spend_root.as_deref())?,
             previous: hash("spec.previous", &self.previous)?,
             jobsRoot: hash("spec.jobsRoot", &self.jobs_root)?,
             ledgerHash: hash("spec.ledgerHash", &self.ledger_hash)?,
@@ -293,7 +308,19 @@ impl SettlementSpec {
         })
     }
 
-    /// Packed debits and credits, whose hash must be `ledger_hash`.
+    /// A root belongs to root mode, and there it must be.
+    fn root(&self, field: &'static str, text: Option<&str>) -> Result<B256, ConversionError> {
+        match (self.mode, text) {
+            (SettlementMode::Ledger, None) => Ok(B256::ZERO),
+            (SettlementMode::Root, Some(text)) => hash(field, text),
+            (mode, _) => Err(ConversionError {
+                field,
+                message: format!("must be set in mode Root and only there; the mode is {mode:?}"),
+            }),
+        }
+    }
+
+    /// Packed debits and credits of ledger mode, whose hash must be `ledger_hash`.
     ///
     /// # Errors
     /// When an entry is malformed or they do not have the hash that the spec names.

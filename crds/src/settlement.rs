@@ -29,15 +29,27 @@ use crate::{Condition, Time};
 pub struct SettlementSpec {
     pub chain_id: u64,
     pub contract: String,
+    /// How the batch moves money; the contract's own mode.
+    #[serde(default)]
+    pub mode: SettlementMode,
     /// From 1, without gaps.
     pub sequence: u64,
     /// Leaves in the batch.
     pub count: u32,
     /// Micro-USD.
     pub total_micro: u64,
+    /// Root mode: the sum of all totals up to this batch, micro-USD.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cumulative_micro: Option<u64>,
     /// Hash of the header before this one; zero for the first. All hashes are 0x-prefixed 32 bytes.
     pub previous: String,
     pub jobs_root: String,
+    /// Root mode: sum trees of what every provider has earned and every payer has spent in all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pay_root: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spend_root: Option<String>,
+    /// Of debits and credits; zero in root mode, where there are none.
     pub ledger_hash: String,
     /// keccak256 of the leaves document.
     pub data_hash: String,
@@ -49,6 +61,15 @@ pub struct SettlementSpec {
     pub debits: Vec<String>,
     #[schemars(length(max = 4096))]
     pub credits: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SettlementMode {
+    /// The batch names what every account pays and earns.
+    #[default]
+    Ledger,
+    /// The batch is roots; payers pay by vouchers, providers claim with a proof.
+    Root,
 }
 
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]

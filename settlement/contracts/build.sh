@@ -3,8 +3,9 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-contracts=(SpillwaySettlement TestToken)
-out="${FOUNDRY_OUT:-out}"
+contracts=(SpillwaySettlement SpillwayFormats TestToken)
+export FOUNDRY_PROFILE=build
+out="${FOUNDRY_OUT:-out-ir}"
 
 case "${1:-}" in
   "") target=abi ;;
@@ -14,6 +15,8 @@ esac
 
 node_modules/.bin/forge build --quiet src
 mkdir -p "$target"
+# OpenZeppelin's, unchanged: it administers the settlement contract.
+contracts+=(AccessManager)
 for contract in "${contracts[@]}"; do
   node bin/artifact.js "$out/$contract.sol/$contract.json" > "$target/$contract.json"
 done

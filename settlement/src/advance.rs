@@ -14,7 +14,7 @@ mod tests;
 use alloy::primitives::B256;
 use spillway_core::knowledge::Knowledge;
 use spillway_crds::money::{ConversionError, address, hash};
-use spillway_crds::{SettlementSpec, SettlementState, SettlementStatus, Time};
+use spillway_crds::{SettlementMode, SettlementSpec, SettlementState, SettlementStatus, Time};
 
 use crate::chain::{ChainView, Place};
 use crate::transaction::{Destination, Draft};
@@ -146,11 +146,17 @@ pub(crate) struct Batch {
 
 impl Batch {
     pub(crate) fn of(spec: &SettlementSpec) -> Result<Self, ConversionError> {
-        let (debits, credits) = spec.ledger()?;
+        let calldata = match spec.mode {
+            SettlementMode::Ledger => {
+                let (debits, credits) = spec.ledger()?;
+                crate::contract::post_calldata(&spec.header()?, debits, credits)
+            }
+            SettlementMode::Root => crate::contract::post_root_calldata(&spec.header()?),
+        };
         let destination = Destination {
             chain_id: spec.chain_id,
             contract: address("spec.contract", &spec.contract)?,
-            calldata: crate::contract::post_calldata(&spec.header()?, debits, credits),
+            calldata,
         };
         Ok(Self {
             header_hash: hash("spec.headerHash", &spec.header_hash)?,

@@ -20,13 +20,19 @@ mod bindings {
     alloy::sol!(
         #[sol(rpc)]
         #[derive(Debug)]
+        AccessManager,
+        "contracts/abi/AccessManager.json"
+    );
+    alloy::sol!(
+        #[sol(rpc)]
+        #[derive(Debug)]
         TestToken,
         "contracts/abi/TestToken.json"
     );
 }
-pub use bindings::ISpillwaySettlement::Balances;
+pub use bindings::ISpillwaySettlement::{Balances, Parameters};
 use bindings::SpillwaySettlement::SpillwaySettlementErrors as Errors;
-pub use bindings::{SpillwaySettlement, TestToken};
+pub use bindings::{AccessManager, SpillwaySettlement, TestToken};
 
 /// Why the contract refused a post.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,6 +117,27 @@ fn describe(error: Errors) -> Revert {
             ),
             true,
         ),
+        Errors::CumulativeMismatch(error) => Revert::new(
+            "CumulativeMismatch",
+            format!(
+                "all totals come to {} with this batch, the header names {}",
+                error.expected, error.given
+            ),
+            true,
+        ),
+        Errors::FieldsOfOtherMode(_) => Revert::new(
+            "FieldsOfOtherMode",
+            "the header has fields of the other mode, or lacks its own".to_owned(),
+            true,
+        ),
+        Errors::WrongMode(error) => Revert::new(
+            "WrongMode",
+            format!(
+                "the contract is in mode {}",
+                if error.mode == 0 { "Ledger" } else { "Root" }
+            ),
+            true,
+        ),
         curable => describe_curable(curable),
     }
 }
@@ -120,8 +147,36 @@ fn describe_curable(error: Errors) -> Revert {
         Errors::NotPoster(error) => (
             "NotPoster",
             format!(
-                "{} may not post: the contract's owner must call setPoster",
+                "{} may not post: an administrator of the contract must call setPoster",
                 error.caller
+            ),
+        ),
+        Errors::IsPaused(error) => (
+            "Paused",
+            format!(
+                "posting is paused until {} (Unix seconds); it goes on by itself",
+                error.until
+            ),
+        ),
+        Errors::IsBroken(error) => (
+            "Broken",
+            format!(
+                "the batch at sequence {} was proven wrong: ledger mode goes on when another poster is set, root mode never",
+                error.sequence
+            ),
+        ),
+        Errors::RingFull(error) => (
+            "RingFull",
+            format!(
+                "sequence {} would be overwritten and is not final yet: post larger batches",
+                error.sequence
+            ),
+        ),
+        Errors::EscrowTooSmall(error) => (
+            "EscrowTooSmall",
+            format!(
+                "all totals come to {} micro-USD, payers have deposited {}",
+                error.cumulative, error.escrow
             ),
         ),
         Errors::OrderKeyMissing(error) => (
@@ -157,17 +212,9 @@ fn describe_curable(error: Errors) -> Revert {
     Revert::new(reason, message, false)
 }
 
-/// Calldata of `post`.
+/// Calldata of `post`, in ledger mode.
 pub fn post_calldata(header: &Header, debits: Vec<B256>, credits: Vec<B256>) -> Bytes {
-    let header = SpillwaySettlement::Header {
-        sequence: header.sequence,
-        count: header.count,
-        total: header.total,
-        previous: header.previous,
-        jobsRoot: header.jobsRoot,
-        ledgerHash: header.ledgerHash,
-        dataHash: header.dataHash,
-    };
+    let header = contract_header(header);
     SpillwaySettlement::postCall {
         header,
         debits,
@@ -175,6 +222,28 @@ pub fn post_calldata(header: &Header, debits: Vec<B256>, credits: Vec<B256>) -> 
     }
     .abi_encode()
     .into()
+}
+
+/// Calldata of `postRoot`, in root mode.
+pub fn post_root_calldata(header: &Header) -> Bytes {
+    let header = contract_header(header);
+    SpillwaySettlement::postRootCall { header }.abi_encode().into()
+}
+
+/// The header as calls of the contract take it.
+pub fn contract_header(header: &Header) -> SpillwaySettlement::Header {
+    SpillwaySettlement::Header {
+        sequence: header.sequence,
+        count: header.count,
+        total: header.total,
+        cumulative: header.cumulative,
+        previous: header.previous,
+        jobsRoot: header.jobsRoot,
+        payRoot: header.payRoot,
+        spendRoot: header.spendRoot,
+        ledgerHash: header.ledgerHash,
+        dataHash: header.dataHash,
+    }
 }
 
 /// Calldata of `claim`.

@@ -10,16 +10,38 @@ use alloy::sol_types::{SolCall, SolConstructor};
 use serde::Serialize;
 
 use crate::claim::{CallError, call, connect, send};
-use crate::contract::{SpillwaySettlement, TestToken};
+use crate::contract::{AccessManager, Parameters, SpillwaySettlement, TestToken};
 use crate::signer::DEVELOPMENT_CHAINS;
 
+/// Headers that the contract remembers: more than 11 hours at one every 10 s.
+const RING: u32 = 4096;
 /// Wei for the poster's gas.
 const POSTER_COINS: u128 = 10_000_000_000_000_000_000;
+
+/// How batches move money.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Mode {
+    /// Each batch names what every account pays and earns.
+    #[default]
+    Ledger,
+    /// A batch is roots; payers pay by vouchers, providers claim with a proof.
+    Root,
+}
+
+impl Mode {
+    fn code(self) -> u8 {
+        match self {
+            Self::Ledger => 0,
+            Self::Root => 1,
+        }
+    }
+}
 
 /// What to deploy.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub chain_id: u64,
+    pub mode: Mode,
     /// Account that may post.
     pub poster: Address,
     pub order_key: Address,
@@ -40,6 +62,8 @@ pub struct Plan {
 pub struct Deployed {
     pub chain_id: u64,
     pub token: Address,
+    /// AccessManager that may set the poster and pause; the owner is its administrator, without delay.
+    pub authority: Address,
     pub contract: Address,
     pub owner: Address,
     pub poster: Address,
@@ -76,7 +100,8 @@ pub async fn deploy(
     let (owner_address, payer_address) = (owner.address(), payer.address());
     let endpoint = connect(rpc_url, plan.chain_id, owner).await?;
     let token = create(&endpoint, TestToken::BYTECODE.clone()).await?;
-    let contract = create(&endpoint, contract_code(&plan, token, owner_address)).await?;
+    let authority = create(&endpoint, authority_code(owner_address)).await?;
+    let contract = create(&endpoint, contract_code(&plan, token, authority)).await?;
     fund_poster(&endpoint, plan.poster).await?;
     pay_in(
         &connect(rpc_url, plan.chain_id, payer).await?,
@@ -89,6 +114,7 @@ pub async fn deploy(
     Ok(Deployed {
         chain_id: plan.chain_id,
         token,
+        authority,
         contract,
         owner: owner_address,
         poster: plan.poster,
@@ -102,14 +128,28 @@ pub async fn deploy(
     })
 }
 
-fn contract_code(plan: &Plan, token: Address, owner: Address) -> Bytes {
-    let arguments = SpillwaySettlement::constructorCall {
-        token_: token,
-        owner_: owner,
-        poster_: plan.poster,
-        window_: plan.window,
-        withdrawDelay_: plan.withdraw_delay,
+fn authority_code(owner: Address) -> Bytes {
+    let arguments = AccessManager::constructorCall { initialAdmin: owner };
+    [AccessManager::BYTECODE.as_ref(), &arguments.abi_encode()]
+        .concat()
+        .into()
+}
+
+fn contract_code(plan: &Plan, token: Address, authority: Address) -> Bytes {
+    let its = Parameters {
+        token,
+        authority,
+        poster: plan.poster,
+        disputes: Address::ZERO,
+        feeRecipient: Address::ZERO,
+        mode: plan.mode.code(),
+        feeBps: 0,
+        ring: RING,
+        window: plan.window,
+        withdrawDelay: plan.withdraw_delay,
+        longestPause: plan.withdraw_delay.saturating_sub(2 * plan.window) / 2,
     };
+    let arguments = SpillwaySettlement::constructorCall { its };
     [SpillwaySettlement::BYTECODE.as_ref(), &arguments.abi_encode()]
         .concat()
         .into()

@@ -16,7 +16,7 @@ use spillway_process::{Health, Tasks};
 use spillway_settlement::advance::{Policy, TRANSACTION_GAS_MAX};
 use spillway_settlement::chain::{Chain, Confirm, Place, Reach};
 use spillway_settlement::claimer::{Claimer, Terms};
-use spillway_settlement::deploy::{Plan, deploy};
+use spillway_settlement::deploy::{Mode, Plan, deploy};
 use spillway_settlement::payers::Payers;
 use spillway_settlement::poster::{Metrics, Poster};
 use spillway_settlement::reconcile::{self, Documents, Reconciler};
@@ -178,6 +178,9 @@ struct DeployArguments {
     /// Seconds of one maturity epoch: a credit can be claimed after one to two of them.
     #[arg(long, default_value_t = 60)]
     window: u64,
+    /// How batches move money; fixed for the contract's life.
+    #[arg(long, value_enum, default_value_t)]
+    mode: Mode,
     /// Seconds between asking for a deposit back and getting it.
     #[arg(long, default_value_t = 3600)]
     withdraw_delay: u64,
@@ -318,6 +321,7 @@ async fn run_deploy(arguments: DeployArguments) -> anyhow::Result<()> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     let plan = Plan {
         chain_id: arguments.chain_id,
+        mode: arguments.mode,
         poster: arguments.poster,
         order_key: arguments.order_key,
         deposit_micro: arguments.deposit.0,

@@ -15,7 +15,7 @@ use spillway_crds::{Settlement, SettlementSpec, SettlementState, SettlementStatu
 use spillway_settlement::advance::{Account, Entry, Facts, Moment, Policy, Step, advance};
 use spillway_settlement::chain::{Chain, ChainView, Place, Reach};
 use spillway_settlement::contract::{Balances, SpillwaySettlement, post_calldata};
-use spillway_settlement::deploy::{Deployed, Plan, deploy};
+use spillway_settlement::deploy::{Deployed, Mode, Plan, deploy};
 use spillway_settlement::perform::perform;
 use spillway_settlement::signer::PosterKey;
 
@@ -56,6 +56,7 @@ impl World {
         let (signer, order_key) = (PrivateKeySigner::random(), PrivateKeySigner::random());
         let plan = Plan {
             chain_id: CHAIN_ID,
+            mode: Mode::Ledger,
             poster: signer.address(),
             order_key: order_key.address(),
             deposit_micro,

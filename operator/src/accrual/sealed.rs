@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use alloy_primitives::B256;
-use spillway_core::batch::{Leaf, LeavesDocument};
-use spillway_core::merkle;
+use spillway_core::batch::{Leaf, LeavesDocument, jobs_proofs};
 use spillway_core::order::job_id;
 use spillway_crds::money::{ConversionError, leaf_of};
 use spillway_crds::{AttemptKind, AttemptState, AttemptStatus, InferenceJob, Settlement, ShardStatus};
@@ -38,7 +37,7 @@ impl AttemptId {
     }
 }
 
-/// Siblings from an attempt's leaf up to the Settlement's `jobsRoot`.
+/// Position of an attempt's leaf, then the siblings from it up to the Settlement's `jobsRoot`.
 pub type Proof = Vec<B256>;
 
 /// What one Settlement pays, in the order of [`AttemptId`]: one job's attempts lie together.
@@ -105,8 +104,8 @@ fn attempts_in(document: &[u8], data_hash: &str) -> Result<BTreeMap<AttemptId, P
     }
     // In the document's order, which is the tree's.
     let leaves = LeavesDocument::parse(document)?.leaves()?;
-    let hashes: Vec<B256> = leaves.iter().map(Leaf::hash).collect();
-    Ok(leaves.iter().map(AttemptId::of).zip(merkle::proofs(&hashes)).collect())
+    let proofs = jobs_proofs(&leaves).ok_or_else(|| AccrualError::Altered(data_hash.to_owned()))?;
+    Ok(leaves.iter().map(AttemptId::of).zip(proofs).collect())
 }
 
 /// Every attempt of a job that is owed and named by no settlement; of each shard and kind one at most, and none once

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Header, Leaf, Order, Receipt} from "../src/Formats.sol";
+import {Header, Leaf, Order, Receipt} from "../src/formats/Formats.sol";
 import {vm, within} from "./harness/Cheats.sol";
+import {JobsTree} from "./harness/JobsTree.sol";
 import {Json} from "./harness/Json.sol";
-import {Merkle} from "./harness/Merkle.sol";
 import {VectorFile} from "./harness/VectorFile.sol";
 
 /// The formats against second computations: forge's own EIP-712, and encodings written out field by field.
@@ -37,9 +37,7 @@ contract FormatsTest is VectorFile {
             values[8] = Json.integer("expiry", it.expiry);
             string memory fields =
                 '[{"name":"job","type":"bytes32"},{"name":"shard","type":"uint32"},{"name":"attempt","type":"uint16"},{"name":"kind","type":"uint8"},{"name":"payer","type":"address"},{"name":"provider","type":"address"},{"name":"unitPrice","type":"uint128"},{"name":"upperBound","type":"uint128"},{"name":"expiry","type":"uint64"}]';
-            vm.assertEq(
-                SETTLEMENT.orderDigest(it), digest("Order", fields, Json.object(values)), "order digest"
-            );
+            vm.assertEq(FORMATS.orderDigest(it), digest("Order", fields, Json.object(values)), "order digest");
         }
     }
 
@@ -58,7 +56,7 @@ contract FormatsTest is VectorFile {
             string memory fields =
                 '[{"name":"order","type":"bytes32"},{"name":"inputDigest","type":"bytes32"},{"name":"outputDigest","type":"bytes32"},{"name":"started","type":"uint64"},{"name":"finished","type":"uint64"},{"name":"meteredMillis","type":"uint64"},{"name":"promptTokens","type":"uint64"},{"name":"completionTokens","type":"uint64"}]';
             vm.assertEq(
-                SETTLEMENT.receiptDigest(it), digest("Receipt", fields, Json.object(values)), "receipt digest"
+                FORMATS.receiptDigest(it), digest("Receipt", fields, Json.object(values)), "receipt digest"
             );
         }
     }
@@ -75,7 +73,7 @@ contract FormatsTest is VectorFile {
         return vm.eip712HashTypedData(json);
     }
 
-    function testFuzz_LeafHashFieldByField(Leaf memory it) public pure {
+    function testFuzz_LeafHashFieldByField(Leaf memory it) public view {
         bytes32 typehash = keccak256(
             "Leaf(bytes32 job,uint32 shard,uint16 attempt,uint8 kind,address payer,address provider,uint128 amount,bytes32 order,bytes32 receipt)"
         );
@@ -95,12 +93,12 @@ contract FormatsTest is VectorFile {
             it.receipt
         );
         bytes32 twice = keccak256(bytes.concat(keccak256(encoded)));
-        vm.assertEq(SETTLEMENT.leafHash(it), twice, "leaf hash");
+        vm.assertEq(FORMATS.leafHash(it), twice, "leaf hash");
     }
 
     function testFuzz_HeaderHashFieldByField(Header memory it) public view {
         bytes32 typehash = keccak256(
-            "Header(uint64 sequence,uint32 count,uint128 total,bytes32 previous,bytes32 jobsRoot,bytes32 ledgerHash,bytes32 dataHash)"
+            "Header(uint64 sequence,uint32 count,uint128 total,uint128 cumulative,bytes32 previous,bytes32 jobsRoot,bytes32 payRoot,bytes32 spendRoot,bytes32 ledgerHash,bytes32 dataHash)"
         );
         bytes memory encoded = bytes.concat(
             typehash,
@@ -110,7 +108,15 @@ contract FormatsTest is VectorFile {
             bytes32(uint256(it.count))
         );
         encoded = bytes.concat(
-            encoded, bytes32(uint256(it.total)), it.previous, it.jobsRoot, it.ledgerHash, it.dataHash
+            encoded,
+            bytes32(uint256(it.total)),
+            bytes32(uint256(it.cumulative)),
+            it.previous,
+            it.jobsRoot,
+            it.payRoot,
+            it.spendRoot,
+            it.ledgerHash,
+            it.dataHash
         );
         vm.assertEq(SETTLEMENT.headerHash(it), keccak256(encoded), "header hash");
     }
@@ -119,9 +125,7 @@ contract FormatsTest is VectorFile {
         (bytes32[] memory debits, bytes32[] memory credits) = ledger(2);
         bytes32 left = keccak256(bytes.concat(debits[0], debits[1]));
         bytes32 right = keccak256(bytes.concat(credits[0]));
-        vm.assertEq(
-            SETTLEMENT.ledgerHash(debits, credits), keccak256(bytes.concat(left, right)), "ledger hash"
-        );
+        vm.assertEq(FORMATS.ledgerHash(debits, credits), keccak256(bytes.concat(left, right)), "ledger hash");
     }
 
     function test_LeavesAreInTreeOrder() public pure {
@@ -140,13 +144,12 @@ contract FormatsTest is VectorFile {
         count = within(count, 1, LEAVES);
         index = within(index, 0, count - 1);
         other = within(other, 0, LEAVES - 1);
-        bytes32[] memory hashes = leafHashes(count);
-        bytes32 root = Merkle.root(hashes);
-        bytes32[] memory proof = Merkle.proof(hashes, index);
-        vm.assertTrue(SETTLEMENT.verify(root, leaf(index), proof), "its proof");
-        if (other != index) vm.assertFalse(SETTLEMENT.verify(root, leaf(other), proof), "another's proof");
+        bytes32 root = JobsTree.root(leaves(count));
+        bytes32[] memory proof = JobsTree.proof(leaves(count), index);
+        vm.assertTrue(FORMATS.verify(root, leaf(index), proof), "its proof");
+        if (other != index) vm.assertFalse(FORMATS.verify(root, leaf(other), proof), "another's proof");
         Leaf memory dearer = leaf(index);
         dearer.amount = dearer.amount - 1;
-        vm.assertFalse(SETTLEMENT.verify(root, dearer, proof), "another amount");
+        vm.assertFalse(FORMATS.verify(root, dearer, proof), "another amount");
     }
 }

@@ -74,9 +74,11 @@ contract GasTest is SettlementFixture {
     }
 
     function wrapTheRing() internal {
-        while (settlement.nextSequence() < settlement.RING()) {
+        while (settlement.nextSequence() < settlement.ring()) {
             post(Batches.next(settlement, new bytes32[](0), new bytes32[](0)));
         }
+        time += 2 * WINDOW;
+        vm.warp(time);
     }
 
     function prepare(uint160 payerCount) internal {

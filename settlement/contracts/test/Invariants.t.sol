@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ISpillwaySettlement} from "../src/ISpillwaySettlement.sol";
-import {SpillwaySettlement} from "../src/SpillwaySettlement.sol";
+import {ISpillwaySettlement} from "../src/settlement/ISpillwaySettlement.sol";
+import {SpillwaySettlement} from "../src/settlement/SpillwaySettlement.sol";
 import {vm} from "./harness/Cheats.sol";
 import {Economy} from "./harness/Economy.sol";
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ISpillwaySettlement} from "../src/ISpillwaySettlement.sol";
+import {ISpillwaySettlement} from "../src/settlement/ISpillwaySettlement.sol";
 import {vm, within} from "./harness/Cheats.sol";
 import {SettlementFixture} from "./harness/SettlementFixture.sol";
 
@@ -16,7 +16,7 @@ contract MaturityTest is SettlementFixture {
         vm.warp(matures);
         vm.assertEq(settlement.balances(PROVIDER).claimable, 7e6, "claimable");
         vm.expectEmit(address(settlement));
-        emit ISpillwaySettlement.Claimed(PROVIDER, 7e6, 7e6);
+        emit ISpillwaySettlement.Claimed(PROVIDER, 7e6, 0, 7e6);
         vm.prank(STRANGER);
         vm.assertEq(settlement.claim(PROVIDER), 7e6, "claimed by anyone");
         vm.assertEq(token.balanceOf(PROVIDER), 7e6, "provider");

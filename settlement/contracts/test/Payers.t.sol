@@ -2,11 +2,11 @@
 pragma solidity 0.8.37;
 
 import {ERC20} from "@openzeppelin/contracts/token/ERC20/ERC20.sol";
-import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
-import {ISpillwaySettlement} from "../src/ISpillwaySettlement.sol";
-import {SpillwaySettlement} from "../src/SpillwaySettlement.sol";
+import {ISpillwaySettlement} from "../src/settlement/ISpillwaySettlement.sol";
+import {SpillwaySettlement} from "../src/settlement/SpillwaySettlement.sol";
 import {Batch, Batches} from "./harness/Batches.sol";
 import {vm, within} from "./harness/Cheats.sol";
+import {Deployment} from "./harness/Deployment.sol";
 import {SettlementFixture} from "./harness/SettlementFixture.sol";
 
 /// Keeps a hundredth of what is moved.
@@ -22,19 +22,6 @@ contract FeeToken is ERC20("Fee", "FEE") {
 }
 
 contract PayersTest is SettlementFixture {
-    function test_ConstructorRefusesWhatWouldHoldMoneyHostage() public {
-        uint64 longest = settlement.LONGEST_WAIT();
-        refuseConstruction(IERC20(address(0xdead)), WINDOW, DELAY, "token");
-        refuseConstruction(token, 0, DELAY, "window");
-        refuseConstruction(token, longest + 1, DELAY, "window");
-        refuseConstruction(token, WINDOW, longest + 1, "withdrawDelay");
-    }
-
-    function refuseConstruction(IERC20 token_, uint64 window, uint64 delay, string memory field) internal {
-        vm.expectRevert(abi.encodeWithSelector(ISpillwaySettlement.InvalidParameter.selector, field));
-        new SpillwaySettlement(token_, OWNER, POSTER, window, delay);
-    }
-
     // Deposits
 
     function testFuzz_AnyoneMayDepositForAPayer(uint64 amount) public {
@@ -69,7 +56,7 @@ contract PayersTest is SettlementFixture {
 
     function test_ATokenThatTakesAFeeIsRefused() public {
         FeeToken taking = new FeeToken();
-        SpillwaySettlement other = new SpillwaySettlement(taking, OWNER, POSTER, WINDOW, DELAY);
+        SpillwaySettlement other = Deployment.ledger(address(taking), OWNER, POSTER, WINDOW, DELAY);
         taking.mint(PAYER, 100);
         vm.prank(PAYER);
         taking.approve(address(other), 100);

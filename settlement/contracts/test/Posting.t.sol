@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
-import {ISpillwaySettlement} from "../src/ISpillwaySettlement.sol";
-import {SpillwaySettlement} from "../src/SpillwaySettlement.sol";
+import {IAccessManaged} from "@openzeppelin/contracts/access/manager/IAccessManaged.sol";
+import {ISpillwaySettlement} from "../src/settlement/ISpillwaySettlement.sol";
+import {SpillwaySettlement} from "../src/settlement/SpillwaySettlement.sol";
 import {Batch, Batches} from "./harness/Batches.sol";
 import {vm, within} from "./harness/Cheats.sol";
 import {SettlementFixture} from "./harness/SettlementFixture.sol";
@@ -13,9 +13,7 @@ contract PostingTest is SettlementFixture {
         Batch memory batch = simple(7e6);
         bytes32 hash = settlement.headerHash(batch.header);
         vm.expectEmit(address(settlement));
-        emit ISpillwaySettlement.Posted(
-            1, hash, batch.header.jobsRoot, batch.header.dataHash, 7e6, 1, bytes32(0), batch.header.ledgerHash
-        );
+        emit ISpillwaySettlement.Posted(1, hash, batch.header);
         post(batch);
 
         vm.assertEq(settlement.nextSequence(), 2, "next sequence");
@@ -86,7 +84,7 @@ contract PostingTest is SettlementFixture {
     function test_EntriesOtherThanTheHeadersAreRefused() public {
         Batch memory batch = simple(7e6);
         batch.credits[0] = Batches.entry(STRANGER, 7e6);
-        bytes32 computed = settlement.ledgerHash(batch.debits, batch.credits);
+        bytes32 computed = Batches.ledgerHash(batch.debits, batch.credits);
         postRefused(
             batch,
             abi.encodeWithSelector(
@@ -133,7 +131,7 @@ contract PostingTest is SettlementFixture {
     function test_TheOwnerReplacesThePoster() public {
         Batch memory first = simple(7e6);
         post(first);
-        vm.expectRevert(abi.encodeWithSelector(Ownable.OwnableUnauthorizedAccount.selector, STRANGER));
+        vm.expectRevert(abi.encodeWithSelector(IAccessManaged.AccessManagedUnauthorized.selector, STRANGER));
         vm.prank(STRANGER);
         settlement.setPoster(STRANGER);
 
@@ -155,12 +153,14 @@ contract PostingTest is SettlementFixture {
     }
 
     function test_TheRingKeepsTheLatestHeaders() public {
-        uint64 ringSize = settlement.RING();
+        uint64 ringSize = settlement.ring();
         Batch memory first = simple(1);
         post(first);
         for (uint64 i = 1; i < ringSize; ++i) {
             post(simple(1));
         }
+        postRefused(simple(1), abi.encodeWithSelector(ISpillwaySettlement.RingFull.selector, 1));
+        vm.warp((START / WINDOW + 2) * WINDOW);
         vm.assertTrue(settlement.isPosted(first.header), "last moment");
         post(first);
 

@@ -134,6 +134,9 @@ fn entry(log: &Log) -> Result<Option<Entry>, alloy::sol_types::Error> {
         SpillwaySettlement::Claimed::SIGNATURE_HASH => Some(Entry::Out(amount(
             SpillwaySettlement::Claimed::decode_log(data)?.amount,
         ))),
+        SpillwaySettlement::FeesPaid::SIGNATURE_HASH => Some(Entry::Out(amount(
+            SpillwaySettlement::FeesPaid::decode_log(data)?.amount,
+        ))),
         _ => None,
     })
 }
@@ -142,10 +145,10 @@ fn posted(data: &alloy::primitives::Log, transaction: Option<B256>) -> Result<En
     let event = SpillwaySettlement::Posted::decode_log(data)?;
     let batch = PostedBatch {
         header_hash: event.headerHash,
-        jobs_root: event.jobsRoot,
-        data_hash: event.dataHash,
-        total: event.total,
-        count: event.count,
+        jobs_root: event.header.jobsRoot,
+        data_hash: event.header.dataHash,
+        total: event.header.total,
+        count: event.header.count,
         transaction,
     };
     Ok(Entry::Posted(event.sequence, Box::new(batch)))

@@ -17,7 +17,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::post;
 use spillway_settlement::chain::{Chain, Confirm, Place, Reach};
-use spillway_settlement::deploy::{Deployed, Plan, deploy};
+use spillway_settlement::deploy::{Deployed, Mode, Plan, deploy};
 use tokio::task::JoinSet;
 
 pub const CHAIN_ID: u64 = 31337;
@@ -71,6 +71,7 @@ impl Ground {
         let (poster, order_key) = (PrivateKeySigner::random(), PrivateKeySigner::random().address());
         let plan = Plan {
             chain_id: CHAIN_ID,
+            mode: Mode::Ledger,
             poster: poster.address(),
             order_key,
             deposit_micro: DEPOSIT,

@@ -1,4 +1,5 @@
 use spillway_core::batch::seal;
+use spillway_core::merkle;
 use spillway_crds::{ShardState, Verdict};
 
 use super::*;

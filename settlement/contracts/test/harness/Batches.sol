@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Header} from "../../src/Formats.sol";
-import {SpillwaySettlement} from "../../src/SpillwaySettlement.sol";
+import {Header} from "../../src/formats/Formats.sol";
+import {SpillwaySettlement} from "../../src/settlement/SpillwaySettlement.sol";
 
 /// A header with its entries: the arguments of one `post`.
 struct Batch {
@@ -39,6 +39,11 @@ library Batches {
         }
     }
 
+    function ledgerHash(bytes32[] memory debits, bytes32[] memory credits) internal pure returns (bytes32) {
+        return
+            keccak256(abi.encode(keccak256(abi.encodePacked(debits)), keccak256(abi.encodePacked(credits))));
+    }
+
     /// The batch that `settlement` accepts next, with these entries.
     function next(SpillwaySettlement settlement, bytes32[] memory debits, bytes32[] memory credits)
         internal
@@ -52,9 +57,12 @@ library Batches {
             sequence: sequence,
             count: uint32(credits.length),
             total: uint128(sum(debits)),
+            cumulative: 0,
             previous: settlement.headerHashAt(sequence - 1),
             jobsRoot: keccak256(abi.encode("jobs", sequence)),
-            ledgerHash: settlement.ledgerHash(debits, credits),
+            payRoot: bytes32(0),
+            spendRoot: bytes32(0),
+            ledgerHash: ledgerHash(debits, credits),
             dataHash: keccak256(abi.encode("data", sequence))
         });
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-/// The tree of `jobsRoot`: sorted pairs, an odd node goes up unchanged, one leaf is its own root.
+/// Sorted pairs, an odd node goes up unchanged, one leaf is its own root.
 library Merkle {
     function root(bytes32[] memory level) internal pure returns (bytes32) {
         while (level.length > 1) level = above(level);
@@ -31,7 +31,7 @@ library Merkle {
         }
     }
 
-    function pairHash(bytes32 a, bytes32 b) private pure returns (bytes32) {
+    function pairHash(bytes32 a, bytes32 b) internal pure returns (bytes32) {
         return a < b ? keccak256(bytes.concat(a, b)) : keccak256(bytes.concat(b, a));
     }
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {SpillwaySettlement} from "../../src/SpillwaySettlement.sol";
-import {TestToken} from "../../src/TestToken.sol";
+import {SpillwaySettlement} from "../../src/settlement/SpillwaySettlement.sol";
+import {TestToken} from "../../src/development/TestToken.sol";
 import {Batch, Batches} from "./Batches.sol";
 import {vm} from "./Cheats.sol";
+import {Deployment} from "./Deployment.sol";
 
 /// A settlement contract with one funded payer, whose key is good for a year, and one provider.
 abstract contract SettlementFixture {
@@ -27,7 +28,7 @@ abstract contract SettlementFixture {
     function setUp() public virtual {
         vm.warp(START);
         token = new TestToken();
-        settlement = new SpillwaySettlement(token, OWNER, POSTER, WINDOW, DELAY);
+        settlement = Deployment.ledger(address(token), OWNER, POSTER, WINDOW, DELAY);
         fund(PAYER, DEPOSIT);
         vm.prank(PAYER);
         settlement.authorizeOrderKey(KEY, CAP, START + 365 days);

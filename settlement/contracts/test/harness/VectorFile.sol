@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Header, Leaf, Order, Receipt} from "../../src/Formats.sol";
-import {SpillwaySettlement} from "../../src/SpillwaySettlement.sol";
-import {TestToken} from "../../src/TestToken.sol";
+import {Header, Leaf, Order, Receipt, Voucher} from "../../src/formats/Formats.sol";
+import {SpillwayFormats} from "../../src/formats/SpillwayFormats.sol";
+import {SpillwaySettlement} from "../../src/settlement/SpillwaySettlement.sol";
+import {TestToken} from "../../src/development/TestToken.sol";
 import {Batches} from "./Batches.sol";
 import {vm} from "./Cheats.sol";
+import {Deployment} from "./Deployment.sol";
+import {JobsTree} from "./JobsTree.sol";
 import {Json} from "./Json.sol";
-import {Merkle} from "./Merkle.sol";
+import {Account, SumTrees} from "./SumTrees.sol";
 
 /// The content of `vectors.json`, computed by the contract itself at a fixed address and chain.
 abstract contract VectorFile {
@@ -15,6 +18,7 @@ abstract contract VectorFile {
     uint256 internal constant CHAIN = 31337;
     SpillwaySettlement internal constant SETTLEMENT =
         SpillwaySettlement(0x5a17000000000000000000000000000000000001);
+    SpillwayFormats internal constant FORMATS = SpillwayFormats(0x5A17000000000000000000000000000000000002);
     /// Private keys of the signatures: worth nothing, known to everybody.
     uint256 internal constant ORDER_KEY = 1;
     uint256 internal constant RECEIPT_KEY = 2;
@@ -23,12 +27,13 @@ abstract contract VectorFile {
     function placeSettlement() internal {
         vm.chainId(CHAIN);
         SpillwaySettlement made =
-            new SpillwaySettlement(new TestToken(), address(1), address(2), 1 hours, 1 days);
+            Deployment.ledger(address(new TestToken()), address(1), address(2), 1 hours, 1 days);
         vm.etch(address(SETTLEMENT), address(made).code);
+        vm.etch(address(FORMATS), address(new SpillwayFormats(address(SETTLEMENT))).code);
     }
 
     function content() internal view returns (string memory) {
-        string[] memory parts = new string[](8);
+        string[] memory parts = new string[](10);
         parts[0] = Json.text("about", "Made by the contract (make vectors). Integers are decimal strings.");
         parts[1] = Json.raw("domain", domain());
         parts[2] = Json.raw("orders", Json.array(map(orderJson, 3)));
@@ -36,7 +41,9 @@ abstract contract VectorFile {
         parts[4] = Json.raw("leaves", Json.array(map(leafJson, LEAVES)));
         parts[5] = Json.raw("trees", Json.array(map(treeJson, 5)));
         parts[6] = Json.raw("ledgers", Json.array(map(ledgerJson, 3)));
-        parts[7] = Json.raw("headers", Json.array(map(headerJson, 3)));
+        parts[7] = Json.raw("headers", Json.array(map(headerJson, 4)));
+        parts[8] = Json.raw("vouchers", Json.array(map(voucherJson, 3)));
+        parts[9] = Json.raw("sumTrees", Json.array(map(sumTreeJson, 5)));
         return string.concat(Json.object(parts), "\n");
     }
 
@@ -89,7 +96,7 @@ abstract contract VectorFile {
     function receipt(uint256 i) internal pure returns (Receipt memory made) {
         if (i == 1) return made;
         made = Receipt({
-            order: SETTLEMENT.orderHash(order(i)),
+            order: FORMATS.orderHash(order(i)),
             inputDigest: sha256("input"),
             outputDigest: sha256("output"),
             started: 1_800_000_000,
@@ -118,16 +125,35 @@ abstract contract VectorFile {
             provider: second
                 ? 0xFfFF000000000000000000000000000000000002
                 : 0x0000000000000000000000000000000000000B0b,
-            amount: i == 7 ? type(uint128).max : uint128(1_000_003 * (i + 1)),
+            // The sum of the last one is the largest.
+            amount: i == 7 ? type(uint64).max - 1_000_003 * 28 : uint128(1_000_003 * (i + 1)),
             order: keccak256(abi.encode("order", i)),
             receipt: keccak256(abi.encode("receipt", i))
         });
     }
 
-    function leafHashes(uint256 count) internal pure returns (bytes32[] memory hashes) {
-        hashes = new bytes32[](count);
+    function leaves(uint256 count) internal pure returns (Leaf[] memory made) {
+        made = new Leaf[](count);
         for (uint256 i = 0; i < count; ++i) {
-            hashes[i] = SETTLEMENT.leafHash(leaf(i));
+            made[i] = leaf(i);
+        }
+    }
+
+    function voucher(uint256 i) internal pure returns (Voucher memory made) {
+        if (i == 0) made = Voucher({payer: address(0xa11ce), sequence: 7, cumulative: 12_000_000});
+        if (i == 2) {
+            made = Voucher({
+                payer: address(type(uint160).max), sequence: type(uint64).max, cumulative: type(uint128).max
+            });
+        }
+    }
+
+    /// Ascending by account; the fifth has nothing.
+    function accounts(uint256 count) internal pure returns (Account[] memory made) {
+        made = new Account[](count);
+        for (uint256 i = 0; i < count; ++i) {
+            made[i] =
+                Account(address(uint160((i + 1) << 150 | 0xb0b)), i == 4 ? 0 : uint128(7_000_001 * (i + 1)));
         }
     }
 
@@ -144,27 +170,39 @@ abstract contract VectorFile {
         if (i != 0) credits[0] = Batches.entry(address(type(uint160).max), Batches.sum(debits));
     }
 
+    /// 0, 1: ledger mode; 2: every integer at its maximum; 3: root mode.
     function header(uint256 i) internal view returns (Header memory made) {
-        (bytes32[] memory debits, bytes32[] memory credits) = ledger(i);
         if (i == 2) {
-            made = Header({
-                sequence: type(uint64).max,
-                count: type(uint32).max,
-                total: type(uint128).max,
-                previous: bytes32(type(uint256).max),
-                jobsRoot: bytes32(type(uint256).max),
-                ledgerHash: SETTLEMENT.ledgerHash(debits, credits),
-                dataHash: bytes32(type(uint256).max)
-            });
+            bytes32 most = bytes32(type(uint256).max);
+            made = Header(
+                type(uint64).max,
+                type(uint32).max,
+                type(uint128).max,
+                type(uint128).max,
+                most,
+                most,
+                most,
+                most,
+                most,
+                most
+            );
             return made;
         }
         made.sequence = uint64(i + 1);
         made.count = uint32(treeSize(i));
-        made.total = uint128(Batches.sum(debits));
         made.previous = i == 0 ? bytes32(0) : SETTLEMENT.headerHash(header(i - 1));
-        made.jobsRoot = Merkle.root(leafHashes(treeSize(i)));
-        made.ledgerHash = SETTLEMENT.ledgerHash(debits, credits);
+        made.jobsRoot = JobsTree.root(leaves(treeSize(i)));
         made.dataHash = keccak256(abi.encode("leaves document", i));
+        if (i == 3) {
+            made.total = 5_000_000;
+            made.cumulative = uint128(SumTrees.total(accounts(3)));
+            made.payRoot = SumTrees.root(accounts(3));
+            made.spendRoot = SumTrees.root(accounts(2));
+            return made;
+        }
+        (bytes32[] memory debits, bytes32[] memory credits) = ledger(i);
+        made.total = uint128(Batches.sum(debits));
+        made.ledgerHash = FORMATS.ledgerHash(debits, credits);
     }
 
     // As JSON
@@ -181,7 +219,7 @@ abstract contract VectorFile {
         fields[6] = Json.integer("unitPrice", it.unitPrice);
         fields[7] = Json.integer("upperBound", it.upperBound);
         fields[8] = Json.integer("expiry", it.expiry);
-        signed(fields, SETTLEMENT.orderHash(it), SETTLEMENT.orderDigest(it), ORDER_KEY);
+        signed(fields, FORMATS.orderHash(it), FORMATS.orderDigest(it), ORDER_KEY);
         return Json.object(fields);
     }
 
@@ -196,7 +234,7 @@ abstract contract VectorFile {
         fields[5] = Json.integer("meteredMillis", it.meteredMillis);
         fields[6] = Json.integer("promptTokens", it.promptTokens);
         fields[7] = Json.integer("completionTokens", it.completionTokens);
-        signed(fields, SETTLEMENT.receiptHash(it), SETTLEMENT.receiptDigest(it), RECEIPT_KEY);
+        signed(fields, FORMATS.receiptHash(it), FORMATS.receiptDigest(it), RECEIPT_KEY);
         return Json.object(fields);
     }
 
@@ -222,21 +260,52 @@ abstract contract VectorFile {
         fields[6] = Json.integer("amount", it.amount);
         fields[7] = Json.word("order", it.order);
         fields[8] = Json.word("receipt", it.receipt);
-        fields[9] = Json.word("leafHash", SETTLEMENT.leafHash(it));
+        fields[9] = Json.word("leafHash", FORMATS.leafHash(it));
         return Json.object(fields);
     }
 
-    /// A tree over the first `count` leaves.
+    /// A tree over the first `count` leaves; the first word of each proof is the leaf's position.
     function treeJson(uint256 i) private pure returns (string memory) {
-        bytes32[] memory hashes = leafHashes(treeSize(i));
+        Leaf[] memory under = leaves(treeSize(i));
         string[] memory fields = new string[](3);
-        fields[0] = Json.integer("count", hashes.length);
-        fields[1] = Json.word("root", Merkle.root(hashes));
-        string[] memory proofs = new string[](hashes.length);
-        for (uint256 j = 0; j < hashes.length; ++j) {
-            proofs[j] = Json.words(vm.toString(j), Merkle.proof(hashes, j));
+        fields[0] = Json.integer("count", under.length);
+        fields[1] = Json.word("root", JobsTree.root(under));
+        string[] memory proofs = new string[](under.length);
+        for (uint256 j = 0; j < under.length; ++j) {
+            proofs[j] = Json.words(vm.toString(j), JobsTree.proof(under, j));
         }
         fields[2] = Json.raw("proofs", Json.object(proofs));
+        return Json.object(fields);
+    }
+
+    function voucherJson(uint256 i) private view returns (string memory) {
+        Voucher memory it = voucher(i);
+        string[] memory fields = new string[](7);
+        fields[0] = Json.account("payer", it.payer);
+        fields[1] = Json.integer("sequence", it.sequence);
+        fields[2] = Json.integer("cumulative", it.cumulative);
+        signed(fields, FORMATS.voucherHash(it), FORMATS.voucherDigest(it), ORDER_KEY);
+        return Json.object(fields);
+    }
+
+    /// A sum tree over the first `count` accounts.
+    function sumTreeJson(uint256 i) private pure returns (string memory) {
+        Account[] memory under = accounts(treeSize(i));
+        string[] memory fields = new string[](4);
+        fields[0] = Json.word("root", SumTrees.root(under));
+        fields[1] = Json.integer("total", SumTrees.total(under));
+        string[] memory items = new string[](under.length);
+        string[] memory proofs = new string[](under.length);
+        for (uint256 j = 0; j < under.length; ++j) {
+            string[] memory item = new string[](3);
+            item[0] = Json.account("account", under[j].account);
+            item[1] = Json.integer("cumulative", under[j].cumulative);
+            item[2] = Json.word("leafHash", FORMATS.accountHash(under[j].account, under[j].cumulative));
+            items[j] = Json.object(item);
+            proofs[j] = Json.words(vm.toString(j), SumTrees.proof(under, j));
+        }
+        fields[2] = Json.raw("accounts", Json.array(items));
+        fields[3] = Json.raw("proofs", Json.object(proofs));
         return Json.object(fields);
     }
 
@@ -245,21 +314,24 @@ abstract contract VectorFile {
         string[] memory fields = new string[](3);
         fields[0] = Json.words("debits", debits);
         fields[1] = Json.words("credits", credits);
-        fields[2] = Json.word("ledgerHash", SETTLEMENT.ledgerHash(debits, credits));
+        fields[2] = Json.word("ledgerHash", FORMATS.ledgerHash(debits, credits));
         return Json.object(fields);
     }
 
     function headerJson(uint256 i) private view returns (string memory) {
         Header memory it = header(i);
-        string[] memory fields = new string[](8);
+        string[] memory fields = new string[](11);
         fields[0] = Json.integer("sequence", it.sequence);
         fields[1] = Json.integer("count", it.count);
         fields[2] = Json.integer("total", it.total);
-        fields[3] = Json.word("previous", it.previous);
-        fields[4] = Json.word("jobsRoot", it.jobsRoot);
-        fields[5] = Json.word("ledgerHash", it.ledgerHash);
-        fields[6] = Json.word("dataHash", it.dataHash);
-        fields[7] = Json.word("headerHash", SETTLEMENT.headerHash(it));
+        fields[3] = Json.integer("cumulative", it.cumulative);
+        fields[4] = Json.word("previous", it.previous);
+        fields[5] = Json.word("jobsRoot", it.jobsRoot);
+        fields[6] = Json.word("payRoot", it.payRoot);
+        fields[7] = Json.word("spendRoot", it.spendRoot);
+        fields[8] = Json.word("ledgerHash", it.ledgerHash);
+        fields[9] = Json.word("dataHash", it.dataHash);
+        fields[10] = Json.word("headerHash", SETTLEMENT.headerHash(it));
         return Json.object(fields);
     }
 }

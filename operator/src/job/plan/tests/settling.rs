@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use alloy_primitives::{Address, B256};
-use spillway_core::batch::{Leaf, Sealed, seal};
+use spillway_core::batch::{Leaf, Sealed, jobs_proofs, seal};
 use spillway_core::merkle;
 use spillway_crds::AttemptStatus;
 use spillway_crds::money::{hash, leaf_of};
@@ -30,11 +30,10 @@ fn sealed(world: &World) -> Sealed {
 
 fn fact(world: &World, sealed: &Sealed) -> SettlementFact {
     let own = spillway_core::order::job_id(world.observed.uid());
-    let hashes: Vec<B256> = sealed.leaves.iter().map(Leaf::hash).collect();
     let proofs = sealed
         .leaves
         .iter()
-        .zip(merkle::proofs(&hashes))
+        .zip(jobs_proofs(&sealed.leaves).unwrap())
         .filter(|(leaf, _)| leaf.job == own);
     let pays: BTreeMap<_, _> = proofs
         .map(|(leaf, proof)| ((leaf.shard, leaf.attempt), proof))

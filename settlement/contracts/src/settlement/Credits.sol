@@ -49,6 +49,19 @@ library Credits {
         return pack(credit);
     }
 
+    /// Takes up to `amount` out of `credit`, what was credited last first.
+    function seize(Credit memory credit, uint256 amount) internal pure returns (uint256 seized) {
+        uint256 part = amount < credit.current ? amount : credit.current;
+        credit.current -= uint64(part);
+        seized = part;
+        part = amount - seized < credit.previous ? amount - seized : credit.previous;
+        credit.previous -= uint64(part);
+        seized += part;
+        part = amount - seized < credit.claimable ? amount - seized : credit.claimable;
+        credit.claimable -= uint64(part);
+        seized += part;
+    }
+
     function _roll(Credit memory credit, uint64 epoch) private pure {
         credit.claimable += credit.previous;
         if (epoch == credit.epoch + 1) {

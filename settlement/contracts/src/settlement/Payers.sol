@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ISpillwaySettlement} from "./ISpillwaySettlement.sol";
-
 /// What posting needs of a payer. `spentDay` counts days (UTC) since 1970, `expiry` is Unix seconds.
 struct Payer {
     uint64 deposit;
@@ -32,26 +30,36 @@ library Payers {
         return _join(payer.deposit, payer.capPerDay, payer.spentToday, payer.expiry, payer.spentDay);
     }
 
-    /// The state of `account` after a debit at `time`, day `today`; reverts when the payer did not allow it.
-    function debited(PackedPayer packed, address account, uint256 amount, uint256 time, uint256 today)
-        internal
-        pure
-        returns (PackedPayer)
-    {
-        uint256 word = PackedPayer.unwrap(packed);
-        uint256 expiry = uint40(word >> 192);
-        if (time > expiry) _refuseKey(account, expiry);
-        uint256 capPerDay = uint64(word >> 64);
-        uint256 spent = (word >> 232 == today ? uint64(word >> 128) : 0) + amount;
-        if (spent > capPerDay) revert ISpillwaySettlement.DailyCapExceeded(account, capPerDay, spent);
-        uint256 deposit = uint64(word);
-        if (amount > deposit) revert ISpillwaySettlement.DepositTooSmall(account, deposit, amount);
-        return _join(deposit - amount, capPerDay, spent, expiry, today);
+    /// Whether the payer's order key is good at `time`.
+    function mayPay(PackedPayer packed, uint256 time) internal pure returns (bool) {
+        return time <= uint40(PackedPayer.unwrap(packed) >> 192);
     }
 
-    function _refuseKey(address account, uint256 expiry) private pure {
-        if (expiry == 0) revert ISpillwaySettlement.OrderKeyMissing(account);
-        revert ISpillwaySettlement.OrderKeyExpired(account, uint64(expiry));
+    /// Whether order key, cap of day `today` and deposit all allow a debit of `amount`.
+    function covers(PackedPayer packed, uint256 amount, uint256 time, uint256 today)
+        internal
+        pure
+        returns (bool)
+    {
+        uint256 word = PackedPayer.unwrap(packed);
+        uint256 spent = (word >> 232 == today ? uint64(word >> 128) : 0) + amount;
+        return time <= uint40(word >> 192) && spent <= uint64(word >> 64) && amount <= uint64(word);
+    }
+
+    /// The state after a debit on day `today` that it covers.
+    function debited(PackedPayer packed, uint256 amount, uint256 today) internal pure returns (PackedPayer) {
+        uint256 word = PackedPayer.unwrap(packed);
+        uint256 spent = (word >> 232 == today ? uint64(word >> 128) : 0) + amount;
+        return _join(uint64(word) - amount, uint64(word >> 64), spent, uint40(word >> 192), today);
+    }
+
+    /// What cap and key still allow at `time`, on day `today`.
+    function capLeft(PackedPayer packed, uint256 time, uint256 today) internal pure returns (uint256) {
+        uint256 word = PackedPayer.unwrap(packed);
+        if (time > uint40(word >> 192)) return 0;
+        uint256 cap = uint64(word >> 64);
+        uint256 spent = word >> 232 == today ? uint64(word >> 128) : 0;
+        return spent < cap ? cap - spent : 0; // The cap may have been lowered since.
     }
 
     /// Each part must fit its field: a debit leaves less than the deposit, and spent is at most the cap.

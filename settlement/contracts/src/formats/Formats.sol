@@ -41,15 +41,29 @@ struct Leaf {
     bytes32 receipt;
 }
 
-/// One batch. `previous` is the hash of the header before it, zero for sequence 1.
+/// One batch. `previous` is the hash of the header before it, zero for sequence 1. In ledger mode `ledgerHash` commits to
+/// the entries; `cumulative`, `payRoot` and `spendRoot` are zero. In root mode `ledgerHash` is zero; `cumulative` is the
+/// sum of all totals up to this one; `payRoot` (provider => earned in all) and `spendRoot` (payer => spent in all) are
+/// sum trees of it.
 struct Header {
     uint64 sequence;
     uint32 count;
     uint128 total;
+    uint128 cumulative;
     bytes32 previous;
     bytes32 jobsRoot;
+    bytes32 payRoot;
+    bytes32 spendRoot;
     bytes32 ledgerHash;
     bytes32 dataHash;
+}
+
+/// A payer's promise in root mode, signed off chain with the payer's order key: up to the batch at `sequence` I owe
+/// `cumulative` micro-units in all. The newest one is worth all before it.
+struct Voucher {
+    address payer;
+    uint64 sequence;
+    uint128 cumulative;
 }
 
 /// Hashes of the formats that contract, poster and verifiers share. `vectors.json` fixes them to the byte.
@@ -64,8 +78,11 @@ library Formats {
         "Leaf(bytes32 job,uint32 shard,uint16 attempt,uint8 kind,address payer,address provider,uint128 amount,bytes32 order,bytes32 receipt)"
     );
     bytes32 internal constant HEADER_TYPEHASH = keccak256(
-        "Header(uint64 sequence,uint32 count,uint128 total,bytes32 previous,bytes32 jobsRoot,bytes32 ledgerHash,bytes32 dataHash)"
+        "Header(uint64 sequence,uint32 count,uint128 total,uint128 cumulative,bytes32 previous,bytes32 jobsRoot,bytes32 payRoot,bytes32 spendRoot,bytes32 ledgerHash,bytes32 dataHash)"
     );
+    bytes32 internal constant VOUCHER_TYPEHASH =
+        keccak256("Voucher(address payer,uint64 sequence,uint128 cumulative)");
+    bytes32 internal constant ACCOUNT_TYPEHASH = keccak256("Account(address account,uint128 cumulative)");
 
     // A struct of static fields is encoded in place, so `abi.encode(typehash, struct)` is EIP-712's encodeData.
 
@@ -77,13 +94,29 @@ library Formats {
         return keccak256(abi.encode(RECEIPT_TYPEHASH, receipt));
     }
 
+    function hash(Voucher memory voucher) internal pure returns (bytes32) {
+        return keccak256(abi.encode(VOUCHER_TYPEHASH, voucher));
+    }
+
     /// Hashed twice, so that no inner node of the tree can pass for a leaf.
     function hash(Leaf memory leaf) internal pure returns (bytes32) {
         return keccak256(bytes.concat(keccak256(abi.encode(LEAF_TYPEHASH, leaf))));
     }
 
-    function hash(Header calldata header, address settlement) internal view returns (bytes32) {
+    function hash(Header memory header, address settlement) internal view returns (bytes32) {
         return keccak256(abi.encode(HEADER_TYPEHASH, block.chainid, settlement, header));
+    }
+
+    /// Leaf of `payRoot` and `spendRoot`; hashed twice like a paid attempt.
+    function accountHash(address account, uint128 cumulative) internal pure returns (bytes32) {
+        return keccak256(bytes.concat(keccak256(abi.encode(ACCOUNT_TYPEHASH, account, cumulative))));
+    }
+
+    /// The place of a leaf: first sibling of every proof in `jobsRoot`. Up to this leaf and with it, `sum` is what all
+    /// leaves of the batch come to and `running` what those of its provider do, so that two neighbours show every sum
+    /// that breaks.
+    function position(uint32 index, uint64 sum, uint64 running) internal pure returns (bytes32) {
+        return bytes32(uint256(index) << 128 | uint256(sum) << 64 | running);
     }
 
     /// An entry is an address in the high 160 bits and an amount in the low 96.
