@@ -10,7 +10,7 @@ RELEASE := $(CARGO_TARGET_DIR)/x86_64-unknown-linux-musl/release
 # kubectl, helm, kind and the kubectl-spillway plugin for the recipes below.
 export PATH := $(CARGO_TARGET_DIR)/x86_64-unknown-linux-musl/debug:$(KUBERNETES):$(PATH)
 
-.PHONY: help tools lint test test-rust test-faults test-contracts test-go test-reference e2e demo demo-down crds clusters bench-receipts bench-extender bench-placement
+.PHONY: help tools lint test test-rust test-faults test-contracts test-go test-reference e2e demo demo-down crds clusters bench-receipts bench-extender bench-placement bench-settlement
 
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -34,8 +34,8 @@ test-rust: tools settlement/contracts/node_modules
 test-faults: tools settlement/contracts/node_modules ## The settlement process under faults: the 27 rows, on a real API server and a real anvil
 	cargo test --workspace --test faults
 
-test-contracts: settlement/contracts/node_modules ## Contract tests, drift of ABI and bytecode
-	$(MAKE) -C settlement/contracts test check
+test-contracts: settlement/contracts/node_modules ## Contract tests, their coverage, drift of ABI and bytecode
+	$(MAKE) -C settlement/contracts test check coverage
 
 settlement/contracts/node_modules: settlement/contracts/package-lock.json
 	$(MAKE) -C settlement/contracts install
@@ -72,6 +72,9 @@ demo-down: ## Remove the clusters of the demo
 bench-receipts: tools settlement/contracts/node_modules ## 100,000 receipts from accepted to final on anvil; RECEIPTS=N for fewer
 	cargo build --release --quiet --workspace --bin spillway-bench-receipts
 	$(RELEASE)/spillway-bench-receipts
+
+bench-settlement: settlement/contracts/node_modules ## Gas per job in both modes, beside one transaction per job and a Merkle drop
+	@$(MAKE) --no-print-directory -C settlement/contracts bench
 
 bench-placement: tools ## Pods placed per second beside the stock scheduler, and the price beside the cheapest possible
 	cargo build --release --quiet --workspace --bin spillway-scheduler-plugin --bin spillway-bench-placement

@@ -185,4 +185,17 @@ contract PostingTest is SettlementFixture {
         vm.assertFalse(here == there, "contract");
         vm.assertFalse(here == settlement.headerHash(batch.header), "chain");
     }
+
+    function test_FieldsOfRootModeAreRefused() public {
+        bytes memory refusal = abi.encodeWithSelector(ISpillwaySettlement.FieldsOfOtherMode.selector);
+        Batch memory batch = simple(1e6);
+        batch.header.cumulative = 1e6;
+        postRefused(batch, refusal);
+        batch = simple(1e6);
+        batch.header.payRoot = keccak256("pay");
+        postRefused(batch, refusal);
+        batch = simple(1e6);
+        batch.header.spendRoot = keccak256("spend");
+        postRefused(batch, refusal);
+    }
 }

@@ -185,6 +185,38 @@ contract RootTest is RootFixture {
         settlement.claimWithProof(header, PROVIDER, more, proof);
     }
 
+    function test_TheFormatsProveAnAccountAsTheContractDoes() public {
+        Account[] memory accounts = earned(3e6, 4e6);
+        Header memory header = postRoot(accounts);
+        bytes32[] memory proof = SumTrees.proof(accounts, 1);
+        bytes32 first = formats.accountHash(PROVIDER, 3e6);
+        bytes32 second = formats.accountHash(SECOND, 4e6);
+        vm.assertEq(formats.sumParent(first, 3e6, second, 4e6), header.payRoot, "root");
+        vm.assertTrue(formats.verifyAccount(header.payRoot, 7e6, SECOND, 4e6, proof), "its own sum");
+        vm.assertFalse(formats.verifyAccount(header.payRoot, 7e6, SECOND, 5e6, proof), "another sum");
+        vm.assertFalse(formats.verifyAccount(header.payRoot, 8e6, SECOND, 4e6, proof), "another total");
+    }
+
+    function test_FinalIsWhatNobodyCanDisputeAnyMore() public {
+        postRoot(earned(3e6, 0));
+        vm.assertEq(settlement.finalEnd(), 1, "nothing yet");
+        finalise();
+        vm.assertEq(settlement.finalEnd(), 2, "all below 2");
+        vm.assertEq(settlement.brokenFrom(), 0, "nothing is broken");
+    }
+
+    function test_WhatAKeyEverSignedStaysSigned() public {
+        bytes32 digest = formats.orderDigest(orderOf(1e6));
+        bytes memory signature = signed(ORDER_KEY, digest);
+        vm.assertTrue(settlement.everSigned(PAYER, digest, signature), "the key of now");
+        vm.prank(PAYER);
+        settlement.authorizeOrderKey(vm.addr(OTHER_KEY), CAP, START + 365 days);
+        vm.warp(START + 100 days);
+        vm.assertTrue(settlement.everSigned(PAYER, digest, signature), "a key that was replaced");
+        vm.assertFalse(settlement.everSigned(PAYER, digest, signed(0xbad, digest)), "a stranger's");
+        vm.assertFalse(settlement.everSigned(PROVIDER, digest, signature), "for somebody else");
+    }
+
     function test_AMadeUpHeaderPaysNothing() public {
         Account[] memory all = earned(3e6, 4e6);
         Header memory header = postRoot(all);
