@@ -34,8 +34,8 @@ test-rust: tools settlement/contracts/node_modules
 test-faults: tools settlement/contracts/node_modules ## The settlement process under faults: the 27 rows, on a real API server and a real anvil
 	cargo test --workspace --test faults
 
-test-contracts: settlement/contracts/node_modules ## Contract tests, their coverage, drift of ABI and bytecode
-	$(MAKE) -C settlement/contracts test check coverage
+test-contracts: settlement/contracts/node_modules ## Contract tests, their coverage, static analysis, drift of ABI and bytecode
+	$(MAKE) -C settlement/contracts test check coverage slither
 
 settlement/contracts/node_modules: settlement/contracts/package-lock.json
 	$(MAKE) -C settlement/contracts install

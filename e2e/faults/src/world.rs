@@ -217,12 +217,17 @@ impl World {
         self.receipt(hash).await.status()
     }
 
-    /// Sends from any account, without its key.
+    /// Sends from any account, without its key. With gas to spare: anvil estimates at the time of the latest block, and what
+    /// is mined in the contract's next epoch takes a little more.
     pub async fn submit_as(&self, from: Address, to: Address, input: Bytes) -> B256 {
         self.anvil
             .rpc("anvil_impersonateAccount", serde_json::json!([from]))
             .await;
-        let request = TransactionRequest::default().from(from).to(to).input(input.into());
+        let request = TransactionRequest::default()
+            .from(from)
+            .to(to)
+            .gas_limit(1_000_000)
+            .input(input.into());
         let sent = self
             .anvil
             .provider

@@ -22,6 +22,7 @@ abstract contract Escrow is Holds {
 
     /// Approves by ERC-2612 and deposits in one transaction. A permit that somebody else has sent already is no failure:
     /// the approval that it gave is what counts.
+    // slither-disable-next-line reentrancy-benign,reentrancy-events (a token that calls back finds `depositFor` guarded)
     function depositWithPermit(uint256 amount, uint256 deadline, uint8 v, bytes32 r, bytes32 s) external {
         try IERC20Permit(address(token)).permit(msg.sender, address(this), amount, deadline, v, r, s) {}
             catch {}

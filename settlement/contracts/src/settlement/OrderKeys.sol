@@ -30,6 +30,7 @@ abstract contract OrderKeys is Holds {
     }
 
     mapping(address payer => address) internal keys;
+    // slither-disable-next-line uninitialized-state (written through storage references)
     mapping(address payer => mapping(address key => Former)) internal formers;
     mapping(address payer => uint256) internal collectedOf;
     mapping(bytes32 order => bool) internal shown;
@@ -119,6 +120,7 @@ abstract contract OrderKeys is Holds {
         view
         returns (bool)
     {
+        // slither-disable-next-line unused-return (no signer is the only error that matters)
         (address signer,,) = ECDSA.tryRecoverCalldata(digest, signature);
         bool byKey = signer != address(0)
             && (signer == payer || signer == keys[payer] || formers[payer][signer].until != 0);
@@ -128,6 +130,7 @@ abstract contract OrderKeys is Holds {
     /// Who signed for `payer`: a key that it authorised, not longer ago than it may still be shown, or itself (ERC-1271
     /// included).
     function _signer(address payer, bytes32 digest, bytes calldata signature) private view returns (address) {
+        // slither-disable-next-line unused-return (no signer is the only error that matters)
         (address signer,,) = ECDSA.tryRecoverCalldata(digest, signature);
         if (signer != address(0)) {
             if (signer == payer || signer == keys[payer] && _wasGood(payer)) return signer;
