@@ -107,7 +107,7 @@ impl Ledger {
         };
         let others = self.jobs.iter().filter(|(uid, _)| *uid != job);
         let others = parties(others.filter_map(|(_, promises)| promises.party()));
-        if own.attempts > 0 && !others.is_empty() {
+        if own.attempts > 0 && own.needs.yields() && !others.is_empty() {
             self.rankings.keep_for_others(&own, &others, market, promised);
         }
     }

@@ -20,6 +20,8 @@ pub(super) struct Needs {
     key: String,
     requirement: Requirement,
     weights: Weights,
+    /// Whether the job may leave its first class.
+    bursts: bool,
 }
 
 impl Needs {
@@ -37,7 +39,14 @@ impl Needs {
             key: format!("{requirement:?} {:?}", valid.weights),
             requirement,
             weights: valid.weights,
+            bursts: first.is_some(),
         })
+    }
+
+    /// Whether what others would take is kept for them. Not from a job that bursts: nobody kept it anything in the classes
+    /// that it moves on to.
+    pub(super) fn yields(&self) -> bool {
+        !self.bursts
     }
 }
 

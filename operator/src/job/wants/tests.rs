@@ -92,4 +92,7 @@ fn a_bursting_job_waits_for_its_own_class_first() {
         needs.requirement.classes,
         [spillway_core::market::ProviderClass::Private]
     );
+    assert!(!needs.yields(), "nothing is kept for it in the classes that follow");
+    let plain = Needs::of(&job(&json!({}), &Value::Null), DataClass::Public).unwrap();
+    assert!(plain.yields());
 }
