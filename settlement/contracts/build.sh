@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-contracts=(SpillwaySettlement SpillwayFormats TestToken)
+contracts=(SpillwaySettlement SpillwayStake SpillwayDisputes SpillwaySums SpillwaySigners SpillwayFormats TestToken)
 export FOUNDRY_PROFILE=build
 out="${FOUNDRY_OUT:-out-ir}"
 
@@ -13,7 +13,8 @@ case "${1:-}" in
   *) echo "usage: build.sh [--check]" >&2; exit 2 ;;
 esac
 
-node_modules/.bin/forge build --quiet src
+# Fails too when a contract is larger than EIP-170 allows.
+node_modules/.bin/forge build --quiet --sizes src > /dev/null
 mkdir -p "$target"
 # OpenZeppelin's, unchanged: it administers the settlement contract.
 contracts+=(AccessManager)

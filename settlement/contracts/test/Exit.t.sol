@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {Order} from "../src/formats/Formats.sol";
 import {ISpillwaySettlement} from "../src/settlement/ISpillwaySettlement.sol";
 import {vm} from "./harness/Cheats.sol";
 import {RootFixture} from "./harness/RootFixture.sol";
@@ -100,6 +101,19 @@ contract ExitTest is RootFixture {
         vm.assertEq(withdraw(), 0, "lapsed");
         vm.assertEq(settlement.balances(PAYER).withdrawRequested, 0, "asked for");
         vm.assertEq(settlement.balances(PAYER).deposit, DEPOSIT, "deposit");
+    }
+
+    /// A request that lapsed is none: the payer goes on, and only its cap of the day bounds what it owes.
+    function test_ALapsedRequestLetsNobodyShowOrders() public {
+        vm.prank(PAYER);
+        settlement.requestWithdraw(1);
+        vm.warp(START + 3 * DELAY + 1);
+        Order memory order = orderOf(uint128(DEPOSIT));
+        order.expiry = uint64(block.timestamp) + 1 days;
+        bytes memory signature = signed(ORDER_KEY, formats.orderDigest(order));
+        bytes32 hash = formats.orderHash(order);
+        vm.expectRevert(abi.encodeWithSelector(ISpillwaySettlement.OrderNotShowable.selector, hash));
+        settlement.showOrder(order, signature);
     }
 
     /// Whoever holds the order key may delay a leaving payer by two delays at most, once the payer revoked it.

@@ -1,20 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {IFeeDiscount, ISpillwaySettlement} from "../src/settlement/ISpillwaySettlement.sol";
+import {ISpillwaySettlement} from "../src/settlement/ISpillwaySettlement.sol";
 import {SpillwaySettlement} from "../src/settlement/SpillwaySettlement.sol";
 import {vm, within} from "./harness/Cheats.sol";
 import {Deployment} from "./harness/Deployment.sol";
+import {Discounts} from "./harness/Discounts.sol";
 import {SettlementFixture} from "./harness/SettlementFixture.sol";
-
-/// Answers as the disputes contract does: what is taken off the fee of each provider.
-contract Discounts is IFeeDiscount {
-    mapping(address provider => uint256) public feeDiscountBps;
-
-    function set(address provider, uint256 bps) external {
-        feeDiscountBps[provider] = bps;
-    }
-}
 
 /// A fee of 3 % of each claim, rounded down, kept until somebody pays it out.
 contract FeesTest is SettlementFixture {

@@ -1,25 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ERC20} from "@openzeppelin/contracts/token/ERC20/ERC20.sol";
 import {ISpillwaySettlement} from "../src/settlement/ISpillwaySettlement.sol";
 import {SpillwaySettlement} from "../src/settlement/SpillwaySettlement.sol";
 import {Batch, Batches} from "./harness/Batches.sol";
 import {vm, within} from "./harness/Cheats.sol";
 import {Deployment} from "./harness/Deployment.sol";
+import {FeeToken} from "./harness/FeeToken.sol";
 import {SettlementFixture} from "./harness/SettlementFixture.sol";
-
-/// Keeps a hundredth of what is moved.
-contract FeeToken is ERC20("Fee", "FEE") {
-    function mint(address to, uint256 amount) external {
-        _mint(to, amount);
-    }
-
-    function _update(address from, address to, uint256 amount) internal override {
-        super._update(from, to, amount);
-        if (from != address(0) && to != address(0)) super._update(to, address(this), amount / 100);
-    }
-}
 
 contract PayersTest is SettlementFixture {
     // Deposits

@@ -114,15 +114,17 @@ abstract contract Claims is Batches, OrderKeys {
 
     // For the disputes contract
 
-    /// Nothing unpaid is paid to `provider` before `until` or the matching `unfreeze`.
+    /// Nothing unpaid is paid to `provider` before `until`, or before `unfreeze` was called for each freeze that still holds.
     function freeze(address provider, uint64 until) external onlyDisputes {
         Payout storage payout = payouts[provider];
         if (until > block.timestamp + LONGEST_WAIT) revert InvalidParameter("until");
+        if (block.timestamp >= payout.frozenUntil) payout.disputes = 0; // What lapsed needs no `unfreeze`.
         ++payout.disputes;
         if (until > payout.frozenUntil) payout.frozenUntil = until;
         emit Frozen(provider, payout.frozenUntil);
     }
 
+    /// Only before the `until` of the freeze that it takes back.
     function unfreeze(address provider) external onlyDisputes {
         if (--payouts[provider].disputes == 0) payouts[provider].frozenUntil = 0;
         emit Unfrozen(provider);

@@ -64,7 +64,9 @@ abstract contract OrderKeys is Holds {
     /// at other times a post needs no help. Not stopped by a pause.
     function showOrder(Order calldata order, bytes calldata signature) external {
         bytes32 hash = order.hash();
-        bool payerGoesOn = withdrawals[order.payer].amount == 0 && payers[order.payer].mayPay(block.timestamp);
+        Withdrawal memory asked = withdrawals[order.payer];
+        bool stays = asked.amount == 0 || _hasLapsed(asked);
+        bool payerGoesOn = stays && payers[order.payer].mayPay(block.timestamp);
         bool isOld = block.timestamp > uint256(order.expiry) + withdrawDelay;
         if (payerGoesOn || isOld || shown[hash]) revert OrderNotShowable(hash);
         shown[hash] = true;
