@@ -14,6 +14,7 @@ pub mod names;
 mod provider_inventory;
 mod settlement;
 mod spend_policy;
+mod stored_receipt;
 mod work_assignment;
 
 pub use gpu_provider::*;
@@ -22,6 +23,7 @@ pub use inference_job_status::*;
 pub use provider_inventory::*;
 pub use settlement::*;
 pub use spend_policy::*;
+pub use stored_receipt::StoredReceipt;
 pub use work_assignment::*;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;

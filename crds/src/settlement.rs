@@ -135,6 +135,8 @@ pub mod settlement_condition {
     pub const FOREIGN_TRANSACTION: &str = "ForeignTransaction";
     /// Chain, Settlement and accepted receipts agree. Written by the settlement process when they do not, or do again.
     pub const RECONCILED: &str = "Reconciled";
+    /// Whether somebody asks for the signed order of a line, or a line is void because none was shown.
+    pub const DISPUTED: &str = "Disputed";
 }
 
 /// One signed transaction.

@@ -1,4 +1,4 @@
-//! Every key of the hub store, in one place.
+//! Every key of the hub store, in one place; receipts' keys are [`StoredReceipt::key`](spillway_crds::StoredReceipt::key).
 //!
 //! A key is relative to the prefix of `SPILLWAY_STORE_URL`; it never starts with a slash.
 
@@ -36,11 +36,6 @@ pub fn published(job_uid: &str) -> String {
 /// Results of a job without an output store of its own.
 pub fn job_results(job_uid: &str) -> String {
     format!("jobs/{job_uid}/results.jsonl")
-}
-
-/// Order, receipt and signatures of an accepted attempt; outlives the job.
-pub fn receipt(job_uid: &str, shard: u32, attempt: u16) -> String {
-    format!("receipts/{job_uid}/{shard}-{attempt}.json")
 }
 
 /// Leaves document of a settlement.

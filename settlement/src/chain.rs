@@ -5,6 +5,7 @@
 
 mod archive;
 mod books;
+mod disputes;
 mod earned;
 mod endpoint;
 mod endpoints;
@@ -21,6 +22,7 @@ use alloy::primitives::{Address, B256};
 use spillway_core::knowledge::Knowledge;
 
 pub use books::Books;
+pub use disputes::{Challenge, Challenges, Stage};
 pub use earned::Earned;
 pub use endpoint::AskError;
 pub use endpoints::{Chain, Confirm, Reach};

@@ -1,8 +1,9 @@
 //! The settlement contract as this process sees it: calls from its ABI, calldata, typed reverts.
 
-use alloy::primitives::{Address, B256, Bytes};
+use alloy::primitives::{Address, B256, Bytes, U256};
 use alloy::sol_types::{SolCall, SolInterface};
-use spillway_core::batch::Header;
+use spillway_core::batch::{Header, Leaf};
+use spillway_core::order::Order;
 
 /// Version that the contract must name.
 pub const VERSION: &str = "1";
@@ -26,13 +27,42 @@ mod bindings {
     alloy::sol!(
         #[sol(rpc)]
         #[derive(Debug)]
+        SpillwayStake,
+        "contracts/abi/SpillwayStake.json"
+    );
+    alloy::sol!(
+        #[derive(Debug)]
+        SpillwaySums,
+        "contracts/abi/SpillwaySums.json"
+    );
+    /// Apart: its ABI names the interface of the disputes contract too.
+    mod signers {
+        alloy::sol!(
+            #[derive(Debug)]
+            SpillwaySigners,
+            "contracts/abi/SpillwaySigners.json"
+        );
+    }
+    pub use signers::SpillwaySigners;
+    alloy::sol!(
+        #[sol(rpc)]
+        #[derive(Debug)]
+        SpillwayDisputes,
+        "contracts/abi/SpillwayDisputes.json"
+    );
+    alloy::sol!(
+        #[sol(rpc)]
+        #[derive(Debug)]
         TestToken,
         "contracts/abi/TestToken.json"
     );
 }
+pub use bindings::ISpillwayDisputes;
 pub use bindings::ISpillwaySettlement::{Balances, Parameters};
 use bindings::SpillwaySettlement::SpillwaySettlementErrors as Errors;
-pub use bindings::{AccessManager, SpillwaySettlement, TestToken};
+pub use bindings::{
+    AccessManager, SpillwayDisputes, SpillwaySettlement, SpillwaySigners, SpillwayStake, SpillwaySums, TestToken,
+};
 
 /// Why the contract refused a post.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -250,6 +280,109 @@ pub fn contract_header(header: &Header) -> SpillwaySettlement::Header {
         spendRoot: header.spendRoot,
         ledgerHash: header.ledgerHash,
         dataHash: header.dataHash,
+    }
+}
+
+/// Calldata of `showOrder`: keeps the order's upper bound of a leaving payer's deposit back.
+pub fn show_order_calldata(order: &Order, signature: Vec<u8>) -> Bytes {
+    let order = SpillwaySettlement::Order {
+        job: order.job,
+        shard: order.shard,
+        attempt: order.attempt,
+        kind: order.kind,
+        payer: order.payer,
+        provider: order.provider,
+        unitPrice: order.unitPrice,
+        upperBound: order.upperBound,
+        expiry: order.expiry,
+    };
+    SpillwaySettlement::showOrderCall {
+        order,
+        signature: signature.into(),
+    }
+    .abi_encode()
+    .into()
+}
+
+/// Calldata of `answerOrder` of the disputes contract: the signed order that a line names.
+pub fn answer_order_calldata(id: u64, leaf: &Leaf, order: &Order, signature: Vec<u8>) -> Bytes {
+    let leaf = disputes_leaf(leaf);
+    let order = SpillwayDisputes::Order {
+        job: order.job,
+        shard: order.shard,
+        attempt: order.attempt,
+        kind: order.kind,
+        payer: order.payer,
+        provider: order.provider,
+        unitPrice: order.unitPrice,
+        upperBound: order.upperBound,
+        expiry: order.expiry,
+    };
+    SpillwayDisputes::answerOrderCall {
+        id: U256::from(id),
+        leaf,
+        order,
+        signature: signature.into(),
+    }
+    .abi_encode()
+    .into()
+}
+
+/// A paid line as the disputes contract takes it; `proof` is of [`spillway_core::batch::jobs_proofs`].
+pub fn contract_line(header: &Header, leaf: &Leaf, proof: Vec<B256>) -> SpillwayDisputes::Line {
+    SpillwayDisputes::Line {
+        header: disputes_header(header),
+        leaf: disputes_leaf(leaf),
+        proof,
+    }
+}
+
+/// What the disputes contract is told of a provider's unpaid value in ledger mode, where it asks the books itself.
+pub fn nothing_unpaid() -> SpillwayDisputes::Unpaid {
+    SpillwayDisputes::Unpaid {
+        header: disputes_header(&Header {
+            sequence: 0,
+            count: 0,
+            total: 0,
+            cumulative: 0,
+            previous: B256::ZERO,
+            jobsRoot: B256::ZERO,
+            payRoot: B256::ZERO,
+            spendRoot: B256::ZERO,
+            ledgerHash: B256::ZERO,
+            dataHash: B256::ZERO,
+        }),
+        cumulative: 0,
+        proof: vec![],
+    }
+}
+
+fn disputes_header(header: &Header) -> SpillwayDisputes::Header {
+    SpillwayDisputes::Header {
+        sequence: header.sequence,
+        count: header.count,
+        total: header.total,
+        cumulative: header.cumulative,
+        previous: header.previous,
+        jobsRoot: header.jobsRoot,
+        payRoot: header.payRoot,
+        spendRoot: header.spendRoot,
+        ledgerHash: header.ledgerHash,
+        dataHash: header.dataHash,
+    }
+}
+
+fn disputes_leaf(leaf: &Leaf) -> SpillwayDisputes::Leaf {
+    SpillwayDisputes::Leaf {
+        job: leaf.job,
+        shard: leaf.shard,
+        attempt: leaf.attempt,
+        kind: leaf.kind,
+        payer: leaf.payer,
+        provider: leaf.provider,
+        amount: leaf.amount,
+        order: leaf.order,
+        receipt: leaf.receipt,
     }
 }
 

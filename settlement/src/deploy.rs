@@ -1,4 +1,5 @@
-//! `deploy-dev`: token and contract on a development chain, with a funded payer whose order key is authorised.
+//! `deploy-dev`: token and contracts on a development chain, with a funded payer whose order key is authorised and a
+//! guarantor, the owner, who has something at stake.
 
 use alloy::network::TransactionBuilder;
 use alloy::primitives::aliases::U96;
@@ -10,13 +11,25 @@ use alloy::sol_types::{SolCall, SolConstructor};
 use serde::Serialize;
 
 use crate::claim::{CallError, call, connect, send};
-use crate::contract::{AccessManager, Parameters, SpillwaySettlement, TestToken};
+use crate::contract::{
+    AccessManager, ISpillwayDisputes, Parameters, SpillwayDisputes, SpillwaySettlement, SpillwaySigners, SpillwayStake,
+    SpillwaySums, TestToken,
+};
 use crate::signer::DEVELOPMENT_CHAINS;
 
 /// Headers that the contract remembers: more than 11 hours at one every 10 s.
 const RING: u32 = 4096;
 /// Wei for the poster's gas.
 const POSTER_COINS: u128 = 10_000_000_000_000_000_000;
+
+/// Micro-USD that the guarantor has at stake.
+const GUARANTEE_MICRO: u64 = 1_000_000_000;
+/// Micro-USD: of a challenger, and of who is at fault.
+const BOND_MICRO: u64 = 5_000_000;
+const PENALTY_MICRO: u64 = 50_000_000;
+/// Hundredths of a per cent: what a challenger gets of what is taken, and what a verdict may take of a stake.
+const CHALLENGER_BPS: u16 = 4000;
+const VERDICT_CAP_BPS: u16 = 2000;
 
 /// How batches move money.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -54,6 +67,8 @@ pub struct Plan {
     pub window: u64,
     /// Seconds between asking for a deposit back and getting it.
     pub withdraw_delay: u64,
+    /// Seconds in which a challenge must be answered; a verdict may be appealed as long.
+    pub answer_time: u64,
 }
 
 /// What was deployed; printed as JSON.
@@ -65,6 +80,11 @@ pub struct Deployed {
     /// AccessManager that may set the poster and pause; the owner is its administrator, without delay.
     pub authority: Address,
     pub contract: Address,
+    pub stake: Address,
+    /// Who speaks for a provider, and verifiers: the owner alone.
+    pub signers: Address,
+    pub sums: Address,
+    pub disputes: Address,
     pub owner: Address,
     pub poster: Address,
     pub payer: Address,
@@ -101,7 +121,9 @@ pub async fn deploy(
     let endpoint = connect(rpc_url, plan.chain_id, owner).await?;
     let token = create(&endpoint, TestToken::BYTECODE.clone()).await?;
     let authority = create(&endpoint, authority_code(owner_address)).await?;
-    let contract = create(&endpoint, contract_code(&plan, token, authority)).await?;
+    let parts = create_parts(&endpoint, &plan, token, authority, owner_address).await?;
+    bond(&endpoint, token, parts.stake, owner_address).await?;
+    let contract = parts.contract;
     fund_poster(&endpoint, plan.poster).await?;
     pay_in(
         &connect(rpc_url, plan.chain_id, payer).await?,
@@ -116,6 +138,10 @@ pub async fn deploy(
         token,
         authority,
         contract,
+        stake: parts.stake,
+        signers: parts.signers,
+        sums: parts.sums,
+        disputes: parts.disputes,
         owner: owner_address,
         poster: plan.poster,
         payer: payer_address,
@@ -128,19 +154,68 @@ pub async fn deploy(
     })
 }
 
-fn authority_code(owner: Address) -> Bytes {
-    let arguments = AccessManager::constructorCall { initialAdmin: owner };
-    [AccessManager::BYTECODE.as_ref(), &arguments.abi_encode()]
-        .concat()
-        .into()
+/// Contracts that know one another.
+struct Parts {
+    contract: Address,
+    stake: Address,
+    signers: Address,
+    sums: Address,
+    disputes: Address,
 }
 
-fn contract_code(plan: &Plan, token: Address, authority: Address) -> Bytes {
+/// The others name the disputes contract before it exists: its address follows from the owner's nonce.
+async fn create_parts(
+    endpoint: &DynProvider,
+    plan: &Plan,
+    token: Address,
+    authority: Address,
+    owner: Address,
+) -> Result<Parts, CallError> {
+    let disputes = owner.create(endpoint.get_transaction_count(owner).await? + 4);
+    let contract = create(endpoint, contract_code(plan, token, authority, disputes)).await?;
+    let stake = create(endpoint, stake_code(plan, token, disputes)).await?;
+    let sums = create(endpoint, sums_code(contract, disputes)).await?;
+    let signers = create(endpoint, signers_code(authority, owner)).await?;
+    let its = ISpillwayDisputes::Terms {
+        settlement: contract,
+        stake,
+        sums,
+        signers,
+        authority,
+        guarantor: owner,
+        answerTime: plan.answer_time,
+        appealTime: plan.answer_time,
+        bond: U96::from(BOND_MICRO),
+        penalty: U96::from(PENALTY_MICRO),
+        challengerBps: CHALLENGER_BPS,
+        verdictCapBps: VERDICT_CAP_BPS,
+    };
+    let code = with_arguments(&SpillwayDisputes::BYTECODE, &SpillwayDisputes::constructorCall { its });
+    let disputes = create(endpoint, code).await?;
+    Ok(Parts {
+        contract,
+        stake,
+        signers,
+        sums,
+        disputes,
+    })
+}
+
+fn with_arguments(bytecode: &Bytes, arguments: &impl SolConstructor) -> Bytes {
+    [bytecode.as_ref(), &arguments.abi_encode()].concat().into()
+}
+
+fn authority_code(owner: Address) -> Bytes {
+    let arguments = AccessManager::constructorCall { initialAdmin: owner };
+    with_arguments(&AccessManager::BYTECODE, &arguments)
+}
+
+fn contract_code(plan: &Plan, token: Address, authority: Address, disputes: Address) -> Bytes {
     let its = Parameters {
         token,
         authority,
         poster: plan.poster,
-        disputes: Address::ZERO,
+        disputes,
         feeRecipient: Address::ZERO,
         mode: plan.mode.code(),
         feeBps: 0,
@@ -150,9 +225,51 @@ fn contract_code(plan: &Plan, token: Address, authority: Address) -> Bytes {
         longestPause: plan.withdraw_delay.saturating_sub(2 * plan.window) / 2,
     };
     let arguments = SpillwaySettlement::constructorCall { its };
-    [SpillwaySettlement::BYTECODE.as_ref(), &arguments.abi_encode()]
-        .concat()
-        .into()
+    with_arguments(&SpillwaySettlement::BYTECODE, &arguments)
+}
+
+fn stake_code(plan: &Plan, token: Address, disputes: Address) -> Bytes {
+    let arguments = SpillwayStake::constructorCall {
+        token_: token,
+        disputes_: disputes,
+        // No shorter: a stake must not leave before the last dispute about what it covers has ended.
+        unbondDelay_: 2 * plan.window + plan.answer_time,
+        tiers_: vec![],
+    };
+    with_arguments(&SpillwayStake::BYTECODE, &arguments)
+}
+
+fn sums_code(settlement: Address, disputes: Address) -> Bytes {
+    let arguments = SpillwaySums::constructorCall {
+        settlement_: settlement,
+        disputes_: disputes,
+    };
+    with_arguments(&SpillwaySums::BYTECODE, &arguments)
+}
+
+fn signers_code(authority: Address, verifier: Address) -> Bytes {
+    let arguments = SpillwaySigners::constructorCall {
+        authority_: authority,
+        threshold_: U256::ONE,
+        verifiers: vec![verifier],
+    };
+    with_arguments(&SpillwaySigners::BYTECODE, &arguments)
+}
+
+/// The guarantor's stake.
+async fn bond(endpoint: &DynProvider, token: Address, stake: Address, account: Address) -> Result<(), CallError> {
+    let amount = U256::from(GUARANTEE_MICRO);
+    let mint = TestToken::mintCall { to: account, amount }.abi_encode();
+    let approve = TestToken::approveCall {
+        spender: stake,
+        value: amount,
+    }
+    .abi_encode();
+    let bond = SpillwayStake::bondCall { account, amount }.abi_encode();
+    for (to, calldata) in [(token, mint), (token, approve), (stake, bond)] {
+        call(endpoint, to, calldata.into()).await?;
+    }
+    Ok(())
 }
 
 async fn create(endpoint: &DynProvider, code: Bytes) -> Result<Address, CallError> {

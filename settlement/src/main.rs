@@ -1,4 +1,5 @@
-//! `spillway-settlement`: the poster (no subcommand), `claim` for providers, `deploy-dev` for development chains.
+//! `spillway-settlement`: the poster (no subcommand), `show-orders` beside it, `claim` for providers, `deploy-dev` for
+//! development chains.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use spillway_settlement::advance::{Policy, TRANSACTION_GAS_MAX};
 use spillway_settlement::chain::{Chain, Confirm, Place, Reach};
 use spillway_settlement::claimer::{Claimer, Terms};
 use spillway_settlement::deploy::{Mode, Plan, deploy};
+use spillway_settlement::orders::{Evidence, OrderShower};
 use spillway_settlement::payers::Payers;
 use spillway_settlement::poster::{Metrics, Poster};
 use spillway_settlement::reconcile::{self, Documents, Reconciler};
@@ -38,7 +40,9 @@ struct Arguments {
 enum Command {
     /// Pay a provider what has matured; anyone may call it, only the provider is paid.
     Claim(ClaimArguments),
-    /// Deploy test token and contract on a development chain, and print their addresses as JSON.
+    /// Show signed orders to the contracts: when a line is challenged, and when a payer leaves before it has paid.
+    ShowOrders(ShowOrdersArguments),
+    /// Deploy test token and contracts on a development chain, and print their addresses as JSON.
     DeployDev(DeployArguments),
 }
 
@@ -150,6 +154,31 @@ struct ClaimArguments {
 }
 
 #[derive(Args)]
+struct ShowOrdersArguments {
+    #[arg(long, env = "CHAIN_ID")]
+    chain_id: u64,
+    #[arg(long, env = "SETTLEMENT_CONTRACT")]
+    contract: Address,
+    #[command(flatten)]
+    reach: ReachArguments,
+    /// The hub's object store, `s3://bucket/prefix`, read only: leaves documents and stored receipts.
+    #[arg(long, env = "SPILLWAY_STORE_URL")]
+    store_url: String,
+    /// Namespace of the Settlements.
+    #[arg(long, env = "POD_NAMESPACE", default_value = SYSTEM_NAMESPACE)]
+    namespace: String,
+    /// Challenges and leaving payers are looked for this often.
+    #[arg(long, env = "SHOW_EVERY", default_value = "30s", value_parser = spillway_core::duration::parse)]
+    every: Duration,
+    /// Health and metrics.
+    #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
+    listen: SocketAddr,
+    /// A key of its own, which needs coins and no right: not the poster's.
+    #[command(flatten)]
+    key: KeySource,
+}
+
+#[derive(Args)]
 struct DeployArguments {
     #[arg(long, env = "RPC_URL", hide_env_values = true)]
     rpc_url: String,
@@ -184,6 +213,9 @@ struct DeployArguments {
     /// Seconds between asking for a deposit back and getting it.
     #[arg(long, default_value_t = 3600)]
     withdraw_delay: u64,
+    /// Seconds in which a challenge must be answered; a verdict may be appealed as long.
+    #[arg(long, default_value_t = 3600)]
+    answer_time: u64,
 }
 
 #[tokio::main]
@@ -194,6 +226,7 @@ async fn main() -> anyhow::Result<()> {
     match arguments.command {
         None => post(arguments.post).await,
         Some(Command::Claim(claim)) => run_claim(claim).await,
+        Some(Command::ShowOrders(show)) => run_show_orders(show).await,
         Some(Command::DeployDev(deploy)) => run_deploy(deploy).await,
     }
 }
@@ -234,6 +267,35 @@ async fn post(arguments: PostArguments) -> anyhow::Result<()> {
     tasks.spawn("poster", running);
     tasks.spawn("payers", payers.run(tasks.token()));
     tasks.spawn("reconciler", reconciler.run(tasks.token()));
+    tasks.run().await
+}
+
+async fn run_show_orders(arguments: ShowOrdersArguments) -> anyhow::Result<()> {
+    let signer = arguments.key.load()?;
+    let place = Place {
+        chain_id: arguments.chain_id,
+        contract: arguments.contract,
+    };
+    let rpc_url = arguments
+        .reach
+        .rpc_urls
+        .first()
+        .cloned()
+        .context("--rpc-url (RPC_URL) is required")?;
+    let chain = Chain::new(reach(arguments.reach), place, signer.address())?;
+    let (registry, health) = (Registry::new(), Health::default());
+    chain.register(&registry)?;
+    chain.check().await?;
+    let client = kube::Client::try_default().await.context("no way to the API server")?;
+    let evidence = Evidence::new(Documents::connect(&arguments.store_url)?);
+    let mut shower = OrderShower::new(client, &arguments.namespace, chain, rpc_url, signer, evidence);
+    shower.every = arguments.every;
+
+    let mut tasks = Tasks::default();
+    health.set_ready(true);
+    let served = spillway_process::serve(arguments.listen, health, registry, tasks.token());
+    tasks.spawn("health", async move { Ok(served.await?) });
+    tasks.spawn("orders", shower.run(tasks.token()));
     tasks.run().await
 }
 
@@ -329,6 +391,7 @@ async fn run_deploy(arguments: DeployArguments) -> anyhow::Result<()> {
         order_key_expiry: now + arguments.order_key_days * 86_400,
         window: arguments.window,
         withdraw_delay: arguments.withdraw_delay,
+        answer_time: arguments.answer_time,
     };
     let payer = payer.unwrap_or_else(|| owner.clone());
     print(&deploy(&arguments.rpc_url, plan, owner, payer).await?)

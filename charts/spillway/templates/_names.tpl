@@ -63,6 +63,11 @@ tolerations: {{- toYaml . | nindent 2 }}
 {{- if not .Values.settlement.rpcUrls }}
 {{- fail "settlement.rpcUrls is empty: give at least one HTTP endpoint of the chain" }}
 {{- end }}
+{{- with .Values.settlement.orders }}
+{{- if and .keystoreSecret .insecureDevKeySecret }}
+{{- fail "settlement.orders: keystoreSecret and insecureDevKeySecret exclude each other" }}
+{{- end }}
+{{- end }}
 {{- with .Values.settlement.signer }}
 {{- $ways := compact (list .keystoreSecret .insecureDevKeySecret .awsKmsKey .gcpKmsKey) }}
 {{- if gt (len $ways) 1 }}

@@ -7,7 +7,7 @@ use kube::Client;
 use kube::api::{Api, DeleteParams, PostParams};
 use spillway_core::batch::Sealed;
 use spillway_crds::names::settlement;
-use spillway_crds::{Settlement, SettlementState, SettlementStatus};
+use spillway_crds::{Settlement, SettlementSpec, SettlementState, SettlementStatus};
 use spillway_e2e_control_plane::{ADMIN_TOKEN, ControlPlane, eventually};
 use spillway_process::Health;
 use spillway_settlement::chain::Chain;
@@ -106,8 +106,11 @@ impl<'a> Ground<'a> {
     }
 
     pub async fn store(&self, sealed: &Sealed) {
-        let name = settlement(sealed.header.sequence);
-        let object = Settlement::new(&name, self.world.spec(sealed));
+        self.store_spec(sealed.header.sequence, self.world.spec(sealed)).await;
+    }
+
+    pub async fn store_spec(&self, sequence: u64, spec: SettlementSpec) {
+        let object = Settlement::new(&settlement(sequence), spec);
         self.settlements.create(&PostParams::default(), &object).await.unwrap();
     }
 

@@ -17,6 +17,7 @@ pub mod ground;
 mod http_connection;
 pub mod node;
 pub mod oracle;
+pub mod ordered;
 pub mod proxy;
 pub mod watched;
 pub mod world;

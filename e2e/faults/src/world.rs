@@ -22,6 +22,8 @@ use spillway_settlement::signer::PosterKey;
 use crate::node::{Anvil, CHAIN_ID};
 
 pub const WINDOW: u64 = 60;
+/// Seconds in which a challenge must be answered.
+pub const ANSWER_TIME: u64 = 600;
 
 /// Steps that lead nowhere else than to rest.
 const STEPS_MAX: usize = 20;
@@ -33,6 +35,8 @@ pub struct World {
     pub key: PosterKey,
     pub owner: PrivateKeySigner,
     pub payer: PrivateKeySigner,
+    /// Signs the payer's orders.
+    pub order_key: PrivateKeySigner,
     pub policy: Policy,
     /// The logs as the whole poster's journal knows them.
     pub logs: Mutex<BTreeMap<u64, Entry>>,
@@ -64,6 +68,7 @@ impl World {
             order_key_expiry: 4_000_000_000,
             window: WINDOW,
             withdraw_delay: 3600,
+            answer_time: ANSWER_TIME,
         };
         let deployed = deploy(&anvil.url, plan, owner.clone(), payer.clone()).await.unwrap();
         let place = Place {
@@ -79,6 +84,7 @@ impl World {
             key: signer.into(),
             owner,
             payer,
+            order_key,
             policy: Policy::default(),
             logs: Mutex::default(),
         }

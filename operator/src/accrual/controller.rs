@@ -391,7 +391,7 @@ impl Accrual {
         let (shard, attempt) = (payable.id.shard, payable.id.attempt);
         let stored = stored_receipt(&self.store, &payable.job_uid, shard, attempt)
             .await?
-            .leaf(&self.place)?;
+            .leaf(self.place.chain_id, self.place.contract)?;
         if stored == payable.leaf {
             Ok(stored)
         } else {

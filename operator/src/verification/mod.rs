@@ -1,7 +1,7 @@
 //! From a receipt to a verdict: is it valid, do two results agree, what is written down of it.
 //!
 //! In: an attempt in state Completed, the results object in the hub store. Out: [`Examined`] and [`Compared`] as values
-//! for the planner; a [`StoredReceipt`] and a verdict object in the store; counts for a provider's reputation.
+//! for the planner; a [`StoredReceipt`](spillway_crds::StoredReceipt) and a verdict object in the store; counts for a provider's reputation.
 //! What cannot be asked now is `Unknown`, never a rejection.
 
 mod comparison;
@@ -11,7 +11,7 @@ mod reputation;
 
 pub use comparison::{Compared, compare};
 pub use examination::{Examination, Examined, examine};
-pub use record::{RecordError, StoredReceipt, record_accepted, record_rejected, stored_receipt};
+pub use record::{RecordError, record_accepted, record_rejected, stored_receipt};
 pub use reputation::{keep_reputation, reputation_counts};
 
 /// Most bytes of one shard's results that the operator reads.

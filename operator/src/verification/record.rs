@@ -1,34 +1,11 @@
 //! What outlives the job: the accepted receipt with its order, and one object per verdict.
 
-use serde::{Deserialize, Serialize};
-use spillway_core::batch::Leaf;
-use spillway_crds::money::{ConversionError, address};
-use spillway_crds::{AttemptKind, AttemptStatus, InferenceJobStatus, Receipt, SignedOrder};
+use spillway_crds::money::ConversionError;
+use spillway_crds::{AttemptStatus, InferenceJobStatus, SignedOrder, StoredReceipt};
 
 use crate::dispatch::{ChainPlace, DispatchError, OrderKey, sign_order};
 use crate::keys;
 use crate::store::{HubStore, StoreError};
-
-const VERSION: u32 = 1;
-/// A stored receipt has about 2 KiB.
-const RECEIPT_LIMIT: u64 = 64 << 10;
-
-/// `receipts/<job uid>/<shard>-<attempt>.json`: all that is needed to pay an accepted attempt, and to prove why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct StoredReceipt {
-    pub version: u32,
-    pub job_uid: String,
-    pub shard: u32,
-    pub attempt: u16,
-    pub kind: AttemptKind,
-    /// Name of the GpuProvider.
-    pub provider: String,
-    pub order: SignedOrder,
-    pub receipt: Receipt,
-    /// What is owed.
-    pub amount_micro: u64,
-}
 
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
@@ -61,13 +38,9 @@ pub async fn record_accepted(
     attempt: &AttemptStatus,
 ) -> Result<(), RecordError> {
     let order = sign_order(place, key, job_uid, status, shard, attempt)?;
-    let stored = StoredReceipt::of(job_uid, shard, attempt, order)?;
-    store
-        .put(
-            &keys::receipt(job_uid, shard, attempt.number),
-            serde_json::to_vec(&stored)?,
-        )
-        .await?;
+    let stored = stored(job_uid, shard, attempt, order)?;
+    let key = StoredReceipt::key(job_uid, shard, attempt.number);
+    store.put(&key, serde_json::to_vec(&stored)?).await?;
     record_verdict(store, true, job_uid, shard, attempt).await
 }
 
@@ -113,50 +86,28 @@ pub async fn stored_receipt(
     shard: u32,
     attempt: u16,
 ) -> Result<StoredReceipt, RecordError> {
-    let bytes = store
-        .get(&keys::receipt(job_uid, shard, attempt), RECEIPT_LIMIT)
-        .await?;
+    let key = StoredReceipt::key(job_uid, shard, attempt);
+    let bytes = store.get(&key, StoredReceipt::SIZE_MAX).await?;
     Ok(serde_json::from_slice(&bytes)?)
 }
 
-impl StoredReceipt {
-    fn of(job_uid: &str, shard: u32, attempt: &AttemptStatus, order: SignedOrder) -> Result<Self, ConversionError> {
-        Ok(Self {
-            version: VERSION,
-            job_uid: job_uid.to_owned(),
-            shard,
-            attempt: attempt.number,
-            kind: attempt.kind,
-            provider: attempt.provider.clone().ok_or_else(|| missing("attempt.provider"))?,
-            order,
-            receipt: attempt.receipt.clone().ok_or_else(|| missing("attempt.receipt"))?,
-            amount_micro: attempt.amount_micro.ok_or_else(|| missing("attempt.amountMicro"))?,
-        })
-    }
-
-    /// The leaf that pays this receipt, computed from what was stored at acceptance.
-    ///
-    /// # Errors
-    /// When a field is malformed, or the receipt belongs to another chain or contract.
-    pub fn leaf(&self, place: &ChainPlace) -> Result<Leaf, RecordError> {
-        let contract = address("order.contract", &self.order.contract)?;
-        if self.version != VERSION || self.order.chain_id != place.chain_id || contract != place.contract {
-            return Err(RecordError::Differs("version, chain or contract"));
-        }
-        let order = self.order.order(&self.job_uid, self.shard, self.attempt, self.kind)?;
-        let hash = order.hash();
-        Ok(Leaf {
-            job: order.job,
-            shard: order.shard,
-            attempt: order.attempt,
-            kind: order.kind,
-            payer: order.payer,
-            provider: order.provider,
-            amount: self.amount_micro.into(),
-            order: hash,
-            receipt: self.receipt.signed_part(hash)?.hash(),
-        })
-    }
+fn stored(
+    job_uid: &str,
+    shard: u32,
+    attempt: &AttemptStatus,
+    order: SignedOrder,
+) -> Result<StoredReceipt, ConversionError> {
+    Ok(StoredReceipt {
+        version: StoredReceipt::VERSION,
+        job_uid: job_uid.to_owned(),
+        shard,
+        attempt: attempt.number,
+        kind: attempt.kind,
+        provider: attempt.provider.clone().ok_or_else(|| missing("attempt.provider"))?,
+        order,
+        receipt: attempt.receipt.clone().ok_or_else(|| missing("attempt.receipt"))?,
+        amount_micro: attempt.amount_micro.ok_or_else(|| missing("attempt.amountMicro"))?,
+    })
 }
 
 #[cfg(test)]

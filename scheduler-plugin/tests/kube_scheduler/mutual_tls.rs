@@ -52,7 +52,9 @@ async fn a_scheduler_elsewhere_is_known_by_its_certificate() -> anyhow::Result<(
     };
     let unknown = Scheduler::start(&plane, folder.path(), address, stranger)?;
     let reason = refusal(&client, &pod(&job_uid, 2, "work", &PROVIDERS)).await?;
-    assert!(reason.contains("certificate required"), "{reason}");
+    // In TLS 1.3 the scheduler may still be writing when it is turned away; it says what it met first.
+    let turned_away = ["certificate required", "broken pipe", "connection reset"];
+    assert!(turned_away.iter().any(|words| reason.contains(words)), "{reason}");
     drop(unknown);
     let _known = Scheduler::start(&plane, folder.path(), address, secure)?;
     assert_eq!(

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use alloy::primitives::{B256, keccak256};
+use alloy::primitives::{B256, Bytes, keccak256};
 use object_store::aws::AmazonS3Builder;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -19,6 +19,13 @@ pub enum StoreError {
     Url(String),
     #[error("store settings: {0}")]
     Settings(#[source] object_store::Error),
+}
+
+/// What lies under a key.
+enum Object {
+    Missing,
+    TooLarge,
+    Bytes(Bytes),
 }
 
 /// Where they lie.
@@ -53,25 +60,60 @@ impl Documents {
 
     /// The document under `key`, held against the hash that the header names.
     pub async fn read(&self, key: &str, data_hash: B256) -> Knowledge<Document> {
-        let path = Path::from_iter(self.prefix.parts().chain(Path::from(key).parts()));
-        let found = match self.objects.get(&path).await {
+        match self.get(key, DOCUMENT_LIMIT).await {
+            Knowledge::Unknown => Knowledge::Unknown,
+            Knowledge::Known(Object::Missing) => Knowledge::Known(Document::Missing),
+            Knowledge::Known(Object::TooLarge) => Knowledge::Known(Document::Altered),
+            Knowledge::Known(Object::Bytes(bytes)) => Knowledge::Known(judge(&bytes, data_hash)),
+        }
+    }
+
+    /// The object under `key`; `None` when it is not there or larger than `limit` bytes.
+    pub async fn bytes(&self, key: &str, limit: u64) -> Knowledge<Option<Bytes>> {
+        match self.get(key, limit).await {
+            Knowledge::Unknown => Knowledge::Unknown,
+            Knowledge::Known(Object::Bytes(bytes)) => Knowledge::Known(Some(bytes)),
+            Knowledge::Known(_) => Knowledge::Known(None),
+        }
+    }
+
+    /// Names of the folders right below `prefix`.
+    pub async fn folders(&self, prefix: &str) -> Knowledge<Vec<String>> {
+        match self.objects.list_with_delimiter(Some(&self.path(prefix))).await {
+            Ok(listed) => {
+                let names = listed.common_prefixes.iter().filter_map(|path| path.filename());
+                Knowledge::Known(names.map(str::to_owned).collect())
+            }
+            Err(error) => {
+                tracing::warn!(prefix, %error, "the store cannot be asked");
+                Knowledge::Unknown
+            }
+        }
+    }
+
+    async fn get(&self, key: &str, limit: u64) -> Knowledge<Object> {
+        let found = match self.objects.get(&self.path(key)).await {
             Ok(found) => found,
-            Err(object_store::Error::NotFound { .. }) => return Knowledge::Known(Document::Missing),
+            Err(object_store::Error::NotFound { .. }) => return Knowledge::Known(Object::Missing),
             Err(error) => {
                 tracing::warn!(key, %error, "the store cannot be asked");
                 return Knowledge::Unknown;
             }
         };
-        if found.meta.size > DOCUMENT_LIMIT {
-            return Knowledge::Known(Document::Altered);
+        if found.meta.size > limit {
+            return Knowledge::Known(Object::TooLarge);
         }
         match found.bytes().await {
-            Ok(bytes) => Knowledge::Known(judge(&bytes, data_hash)),
+            Ok(bytes) => Knowledge::Known(Object::Bytes(bytes.into())),
             Err(error) => {
                 tracing::warn!(key, %error, "the store cannot be asked");
                 Knowledge::Unknown
             }
         }
+    }
+
+    fn path(&self, key: &str) -> Path {
+        Path::from_iter(self.prefix.parts().chain(Path::from(key).parts()))
     }
 }
 

@@ -79,6 +79,7 @@ impl Ground {
             order_key_expiry: 4_000_000_000,
             window: 60,
             withdraw_delay: 3600,
+            answer_time: 3600,
         };
         let deployed = deploy(&url, plan, owner, payer).await?;
         let calls = Arc::new(AtomicU64::new(0));

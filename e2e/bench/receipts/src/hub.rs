@@ -14,13 +14,11 @@ use object_store::signer::Signer;
 use serde_json::json;
 use spillway_core::order::{Kind, Order, job_id};
 use spillway_crds::names::SYSTEM_NAMESPACE;
-use spillway_crds::{AttemptKind, InferenceJob, InferenceJobStatus, SignedOrder, SpendPolicy};
+use spillway_crds::{AttemptKind, InferenceJob, InferenceJobStatus, SignedOrder, SpendPolicy, StoredReceipt};
 use spillway_e2e_control_plane::ControlPlane;
 use spillway_operator::accrual::{self, Accrual, BatchLimits, SealedAttempts};
 use spillway_operator::dispatch::ChainPlace;
-use spillway_operator::keys;
 use spillway_operator::store::HubStore;
-use spillway_operator::verification::StoredReceipt;
 use spillway_process::Health;
 use spillway_settlement::payers::Payers;
 use spillway_settlement::poster::{Metrics, Poster};
@@ -248,7 +246,7 @@ impl Maker {
             expiry: 1_900_000_000,
         };
         let stored = StoredReceipt {
-            version: 1,
+            version: StoredReceipt::VERSION,
             job_uid: uid.to_owned(),
             shard,
             attempt: 0,
@@ -258,7 +256,7 @@ impl Maker {
             receipt: attempt.receipt.clone().context("an attempt without a receipt")?,
             amount_micro: attempt.amount_micro.unwrap_or_default(),
         };
-        let key = keys::receipt(uid, shard, 0);
+        let key = StoredReceipt::key(uid, shard, 0);
         self.store.put(&key, serde_json::to_vec(&stored)?).await?;
         Ok(())
     }

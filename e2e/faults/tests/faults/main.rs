@@ -7,6 +7,7 @@
     reason = "a test may fail by panic"
 )]
 
+mod orders;
 mod posting;
 mod rows_of_crashes;
 mod rows_of_endpoints;
@@ -94,6 +95,7 @@ fn main() {
             rows_of_endpoints::row_22_failover_while_sending,
             rows_of_endpoints::row_23_estimate_reverts_after_the_earlier_copy_landed,
             rows_of_keys::row_25_contract_migrated,
+            rows_of_keys::row_25_contract_paused,
             rows_of_endpoints::row_26_clock_skew_and_suspend,
             rows_of_keys::row_27_delegated_key,
             posting::batches_are_posted_in_turn_and_paid_after_finality_and_maturity,
@@ -114,6 +116,10 @@ fn main() {
             whole::a_poster_that_dies_while_it_sends_is_followed_by_one_that_sends_the_same_bytes,
             whole::the_posters_rights_end_at_the_status_of_settlements,
             whole::converged_means_no_writes,
+            orders::a_challenged_line_is_answered_from_the_store,
+            orders::a_line_without_an_order_is_void_and_told,
+            orders::what_a_revoked_key_ordered_is_held_and_paid,
+            orders::what_a_leaving_payer_ordered_is_held_back,
         ],
     );
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);

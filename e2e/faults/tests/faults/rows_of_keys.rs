@@ -144,6 +144,30 @@ pub(crate) async fn row_20_empty_purse() {
     oracle::holds_exactly(&world, &[&sealed, &next]).await;
 }
 
+/// A pause holds batches and ends by itself; nothing is signed in it and nothing needs to be done after it.
+pub(crate) async fn row_25_contract_paused() {
+    let world = World::new(DEPOSIT, DEPOSIT).await;
+    let first = world.batch(1, B256::ZERO, PROVIDER, 1, 100);
+    world.posted(&first).await;
+    let pause = SpillwaySettlement::pauseCall { duration: 600 }.abi_encode().into();
+    assert!(
+        world
+            .send_as(world.owner.address(), world.deployed.contract, pause)
+            .await
+    );
+    let next = world.batch(2, first.header_hash, PROVIDER, 1, 100);
+    let (spec, mut status) = (world.spec(&next), SettlementStatus::default());
+    world.settle(&spec, &mut status).await;
+    assert_eq!((status.reason.as_deref(), status.attempts.len()), (Some("Paused"), 0));
+    world.anvil.pass_time(599).await;
+    world.settle(&spec, &mut status).await;
+    assert_eq!(status.attempts.len(), 0, "not a second early");
+    world.anvil.pass_time(2).await;
+    world.reach(&spec, &mut status, SettlementState::Included).await;
+    assert_eq!(status.attempts.len(), 1);
+    oracle::holds_exactly(&world, &[&first, &next]).await;
+}
+
 pub(crate) async fn row_25_contract_migrated() {
     let world = World::new(DEPOSIT, DEPOSIT).await;
     let first = world.batch(1, B256::ZERO, PROVIDER, 1, 100);

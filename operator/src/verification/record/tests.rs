@@ -33,7 +33,7 @@ async fn what_is_stored_pays_what_the_status_owes() {
     job.metadata.uid = Some(JOB.to_owned());
     job.status = Some(status());
     let owed = spillway_crds::money::leaf_of(&job, 3, &attempt).unwrap();
-    assert_eq!(stored.leaf(&place()).unwrap(), owed);
+    assert_eq!(stored.leaf(place().chain_id, place().contract).unwrap(), owed);
     let order = stored.order.order(JOB, 3, 2, stored.kind).unwrap();
     let signature = stored.order.signature_bytes().unwrap();
     assert_eq!(
@@ -50,7 +50,8 @@ async fn a_receipt_of_another_contract_pays_nothing() {
         .unwrap();
     let stored = stored_receipt(&store, JOB, 3, 2).await.unwrap();
     let elsewhere = ChainPlace { chain_id: 1, ..place() };
-    assert!(matches!(stored.leaf(&elsewhere), Err(RecordError::Differs(_))));
+    let refusal = stored.leaf(elsewhere.chain_id, elsewhere.contract).unwrap_err();
+    assert_eq!(refusal.field, "order.contract");
 }
 
 #[tokio::test]

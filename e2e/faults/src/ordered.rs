@@ -1,0 +1,137 @@
+//! Batches of which every line was really ordered: signed orders, stored as the hub stores them, and a shower of orders
+//! that reads them.
+
+use std::sync::Arc;
+
+use alloy::primitives::{Address, B256, keccak256};
+use alloy::signers::SignerSync;
+use alloy::signers::local::PrivateKeySigner;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use spillway_core::batch::{Sealed, seal};
+use spillway_core::order::{Kind, Order, domain, job_id};
+use spillway_crds::{AttemptKind, Receipt, SettlementSpec, SignedOrder, StoredReceipt};
+use spillway_settlement::orders::{Evidence, OrderShower};
+use spillway_settlement::reconcile::Documents;
+
+use crate::ground::{Ground, PROVIDER};
+use crate::node::CHAIN_ID;
+use crate::world::World;
+
+/// The hub's object store.
+#[derive(Clone, Default)]
+pub struct Store(Arc<InMemory>);
+
+impl Store {
+    async fn put(&self, key: &str, bytes: Vec<u8>) {
+        self.0.put(&Path::from(key), bytes.into()).await.unwrap();
+    }
+
+    /// As somebody deletes what must never be deleted.
+    pub async fn lose(&self, key: &str) {
+        self.0.delete(&Path::from(key)).await.unwrap();
+    }
+}
+
+pub fn uid(sequence: u64) -> String {
+    format!("job-{sequence}")
+}
+
+/// An order as the operator signs it.
+fn order(world: &World, sequence: u64, shard: u32, amount: u64) -> SignedOrder {
+    let order = Order {
+        job: job_id(&uid(sequence)),
+        shard,
+        attempt: 0,
+        kind: Kind::Work.code(),
+        payer: world.deployed.payer,
+        provider: PROVIDER,
+        unitPrice: 3_600_000,
+        upperBound: amount.into(),
+        expiry: 4_000_000_000,
+    };
+    let digest = order.signing_hash(&domain(CHAIN_ID, world.deployed.contract));
+    let signature = world.order_key.sign_hash_sync(&digest).unwrap();
+    SignedOrder::new(CHAIN_ID, world.deployed.contract, &order, &signature.as_bytes()).unwrap()
+}
+
+fn receipt() -> Receipt {
+    let digest = format!("sha256:{}", "0".repeat(64));
+    Receipt {
+        input_digest: digest.clone(),
+        output_digest: digest,
+        output_bytes: 1,
+        requests: 1,
+        failed_requests: 0,
+        started: 1,
+        finished: 2,
+        metered_millis: 1000,
+        prompt_tokens: 1,
+        completion_tokens: 1,
+        signature: format!("0x{}", "0".repeat(130)),
+    }
+}
+
+impl Ground<'_> {
+    /// Seals a batch of `shards` ordered shards as accrual does: receipts, document, then the Settlement.
+    pub async fn seal_ordered(&self, store: &Store, sequence: u64, previous: B256, shards: u32, amount: u64) -> Sealed {
+        let contract = self.world.deployed.contract;
+        let mut leaves = vec![];
+        for shard in 0..shards {
+            let stored = StoredReceipt {
+                version: StoredReceipt::VERSION,
+                job_uid: uid(sequence),
+                shard,
+                attempt: 0,
+                kind: AttemptKind::Work,
+                provider: "one".to_owned(),
+                order: order(&self.world, sequence, shard, amount),
+                receipt: receipt(),
+                amount_micro: amount,
+            };
+            leaves.push(stored.leaf(CHAIN_ID, contract).unwrap());
+            let key = StoredReceipt::key(&uid(sequence), shard, 0);
+            store.put(&key, serde_json::to_vec(&stored).unwrap()).await;
+        }
+        let sealed = seal(CHAIN_ID, contract, sequence, previous, leaves).unwrap();
+        let key = format!("settlements/{}.json", keccak256(&sealed.document));
+        store.put(&key, sealed.document.clone()).await;
+        let spec = SettlementSpec::from_sealed(CHAIN_ID, contract, &sealed, key).unwrap();
+        self.store_spec(sequence, spec).await;
+        sealed
+    }
+
+    /// As `main` makes it.
+    pub fn order_shower(&self, store: &Store, signer: PrivateKeySigner) -> OrderShower {
+        let objects: Arc<dyn ObjectStore> = store.0.clone();
+        let evidence = Evidence::new(Documents::new(objects, Path::default()));
+        let (url, chain) = (&self.world.anvil.url, self.world.reached([&self.world.anvil.url]));
+        OrderShower::new(
+            self.client.clone(),
+            &self.namespace,
+            chain,
+            url.clone(),
+            signer,
+            evidence,
+        )
+    }
+}
+
+/// Mints what a challenger needs and lets the disputes contract take it.
+pub async fn endow(world: &World, challenger: Address) {
+    use alloy::primitives::U256;
+    use alloy::sol_types::SolCall;
+    use spillway_settlement::contract::TestToken;
+
+    let amount = U256::from(100_000_000_u64);
+    let (token, disputes) = (world.deployed.token, world.deployed.disputes);
+    let mint = TestToken::mintCall { to: challenger, amount }.abi_encode();
+    let approve = TestToken::approveCall {
+        spender: disputes,
+        value: amount,
+    }
+    .abi_encode();
+    assert!(world.send_as(challenger, token, mint.into()).await);
+    assert!(world.send_as(challenger, token, approve.into()).await);
+}

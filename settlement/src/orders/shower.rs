@@ -1,0 +1,284 @@
+//! The loop: asks chain and API server, finds orders, sends. What failed is tried again in the next pass.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::time::Duration;
+
+use alloy::primitives::{Address, B256, Bytes};
+use alloy::providers::DynProvider;
+use alloy::signers::local::PrivateKeySigner;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::{Api, Client, Resource};
+use serde_json::json;
+use spillway_core::batch::Leaf;
+use spillway_core::knowledge::Knowledge;
+use spillway_crds::{Condition, Settlement, names, settlement_condition};
+use tokio_util::sync::CancellationToken;
+
+use super::evidence::{Evidence, ShownOrder};
+use super::plan;
+use crate::chain::{BlockFact, Chain, Challenge, PayerFact, Stage};
+use crate::claim::{CallError, call, connect};
+use crate::contract::{answer_order_calldata, show_order_calldata};
+
+/// Of its own: the poster's and the reconciler's conditions stay theirs.
+const FIELD_MANAGER: &str = "spillway-settlement-orders";
+
+/// One hub's orders. Sends by the first endpoint with a key of its own: the poster's nonces are counted by its log.
+#[derive(Debug)]
+pub struct OrderShower {
+    settlements: Api<Settlement>,
+    chain: Chain,
+    rpc_url: String,
+    signer: PrivateKeySigner,
+    evidence: Evidence,
+    /// Orders that the contract holds money for, or will not.
+    held: HashSet<B256>,
+    /// Disputes below it are closed and told.
+    closed_below: u64,
+    pub every: Duration,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ShowError {
+    #[error(transparent)]
+    Kubernetes(#[from] kube::Error),
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
+impl OrderShower {
+    pub fn new(
+        client: Client,
+        namespace: &str,
+        chain: Chain,
+        rpc_url: String,
+        signer: PrivateKeySigner,
+        evidence: Evidence,
+    ) -> Self {
+        Self {
+            settlements: Api::namespaced(client, namespace),
+            chain,
+            rpc_url,
+            signer,
+            evidence,
+            held: HashSet::new(),
+            closed_below: 0,
+            every: Duration::from_secs(30),
+        }
+    }
+
+    /// # Errors
+    /// None: a pass that failed is logged and made again.
+    pub async fn run(mut self, cancelled: CancellationToken) -> anyhow::Result<()> {
+        let passes = async {
+            let mut ticks = tokio::time::interval(self.every);
+            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                if let Err(error) = self.pass(Timestamp::now()).await {
+                    tracing::warn!(%error, "orders could not be shown; it is safe to repeat");
+                }
+            }
+        };
+        cancelled.run_until_cancelled(passes).await;
+        Ok(())
+    }
+
+    /// Answers every open challenge and holds what leaving payers owe; how many orders were shown.
+    ///
+    /// # Errors
+    /// When the API server cannot be asked or a transaction fails; what could not be known is left for the next pass.
+    pub async fn pass(&mut self, now: Timestamp) -> Result<usize, ShowError> {
+        let Knowledge::Known(block) = self.chain.common_block().await else {
+            return Ok(0);
+        };
+        let answered = self.answer(block, now).await?;
+        Ok(answered + self.hold(block).await?)
+    }
+
+    // Challenges
+
+    async fn answer(&mut self, block: BlockFact, now: Timestamp) -> Result<usize, ShowError> {
+        let Knowledge::Known(found) = self.chain.challenges(self.closed_below, block).await else {
+            return Ok(0);
+        };
+        let Some(disputes) = found.contract else {
+            return Ok(0);
+        };
+        let mut answered = 0;
+        for challenge in found.listed.iter().filter(|one| one.stage == Stage::Open) {
+            if self.answer_one(disputes, challenge, block.time).await? {
+                answered += 1;
+            }
+        }
+        self.tell(&found.listed, now).await?;
+        self.closed_below = found.closed_below;
+        Ok(answered)
+    }
+
+    async fn answer_one(
+        &mut self,
+        disputes: Address,
+        challenge: &Challenge,
+        block_time: u64,
+    ) -> Result<bool, ShowError> {
+        let &Challenge { id, deadline, .. } = challenge;
+        if block_time >= deadline {
+            return Ok(false);
+        }
+        let Knowledge::Known(found) = self.find(challenge).await? else {
+            return Ok(false);
+        };
+        let Some((leaf, its)) = found else {
+            tracing::error!(id, deadline, "a line is challenged and its order is not in the store");
+            return Ok(false);
+        };
+        let calldata = answer_order_calldata(id, &leaf, &its.order, its.signature);
+        let sent = self.send(disputes, calldata).await;
+        tracing::info!(id, ?sent, "answered a challenge");
+        Ok(sent?)
+    }
+
+    /// The challenged line and its order.
+    async fn find(&mut self, challenge: &Challenge) -> kube::Result<Knowledge<Option<(Leaf, ShownOrder)>>> {
+        let name = names::settlement(challenge.sequence);
+        let Some(settlement) = self.settlements.get_opt(&name).await? else {
+            return Ok(Knowledge::Known(None));
+        };
+        let Knowledge::Known(leaves) = self.leaves(&settlement).await else {
+            return Ok(Knowledge::Unknown);
+        };
+        let index = usize::try_from(challenge.index).unwrap_or(usize::MAX);
+        let line = leaves.into_iter().nth(index);
+        let Some(leaf) = line.filter(|leaf| leaf.hash() == challenge.leaf_hash) else {
+            return Ok(Knowledge::Known(None));
+        };
+        Ok(match self.evidence.order(&self.chain.place, &leaf).await {
+            Knowledge::Unknown => Knowledge::Unknown,
+            Knowledge::Known(order) => Knowledge::Known(order.map(|order| (leaf, order))),
+        })
+    }
+
+    /// None when the document is not there: the reconciler tells of that.
+    async fn leaves(&self, settlement: &Settlement) -> Knowledge<Vec<Leaf>> {
+        let Ok(data_hash) = settlement.spec.data_hash.parse() else {
+            return Knowledge::Known(vec![]);
+        };
+        match self.evidence.leaves(&settlement.spec.data_key, data_hash).await {
+            Knowledge::Unknown => Knowledge::Unknown,
+            Knowledge::Known(leaves) => Knowledge::Known(leaves.unwrap_or_default()),
+        }
+    }
+
+    async fn tell(&self, challenges: &[Challenge], now: Timestamp) -> kube::Result<()> {
+        let sequences: BTreeSet<u64> = challenges.iter().map(|one| one.sequence).collect();
+        for sequence in sequences {
+            let name = names::settlement(sequence);
+            let Some(settlement) = self.settlements.get_opt(&name).await? else {
+                continue;
+            };
+            let of_it: Vec<Challenge> = challenges
+                .iter()
+                .filter(|one| one.sequence == sequence)
+                .copied()
+                .collect();
+            let before = disputed(&settlement);
+            let wanted = plan::condition(&of_it, before, now);
+            if let Some(condition) = wanted.filter(|wanted| Some(wanted) != before) {
+                self.write(&name, &condition).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn write(&self, settlement: &str, condition: &Condition) -> kube::Result<()> {
+        let patch = json!({
+            "apiVersion": Settlement::api_version(&()), "kind": Settlement::kind(&()),
+            "metadata": {"name": settlement}, "status": {"conditions": [condition]},
+        });
+        let parameters = PatchParams::apply(FIELD_MANAGER).force();
+        self.settlements
+            .patch_status(settlement, &parameters, &Patch::Apply(patch))
+            .await
+            .map(drop)
+    }
+
+    // Holds
+
+    async fn hold(&mut self, block: BlockFact) -> Result<usize, ShowError> {
+        let settlements = self.settlements.list(&ListParams::default()).await?.items;
+        let mut shown = 0;
+        for settlement in settlements.iter().filter(|one| plan::is_waiting(one)) {
+            shown += self.hold_batch(settlement, block).await?;
+        }
+        Ok(shown)
+    }
+
+    async fn hold_batch(&mut self, settlement: &Settlement, block: BlockFact) -> Result<usize, ShowError> {
+        let Knowledge::Known(leaves) = self.leaves(settlement).await else {
+            return Ok(0);
+        };
+        let payers = self.payers(&leaves, block).await;
+        let mut shown = 0;
+        for leaf in plan::to_hold(&leaves, &payers, block.time) {
+            if self.held.contains(&leaf.order) {
+                continue;
+            }
+            let Knowledge::Known(found) = self.evidence.order(&self.chain.place, leaf).await else {
+                continue;
+            };
+            let Some(its) = found else {
+                tracing::error!(payer = %leaf.payer, order = %leaf.order, "a payer leaves and an order of it is not in the store");
+                self.held.insert(leaf.order);
+                continue;
+            };
+            let calldata = show_order_calldata(&its.order, its.signature);
+            if self.send(self.chain.place.contract, calldata).await? {
+                tracing::info!(payer = %leaf.payer, order = %leaf.order, "showed an order of a payer that leaves");
+                shown += 1;
+            }
+            self.held.insert(leaf.order);
+        }
+        Ok(shown)
+    }
+
+    async fn payers(&self, leaves: &[Leaf], block: BlockFact) -> BTreeMap<Address, PayerFact> {
+        let all: BTreeSet<Address> = leaves.iter().map(|leaf| leaf.payer).collect();
+        let mut known = BTreeMap::new();
+        for payer in all {
+            if let Knowledge::Known(fact) = self.chain.payer(payer, block).await {
+                known.insert(payer, fact);
+            }
+        }
+        known
+    }
+
+    /// Whether it was mined; false when the contract refuses it, as it does what was shown before.
+    async fn send(&self, to: Address, calldata: Bytes) -> Result<bool, CallError> {
+        let endpoint = self.endpoint().await?;
+        match call(&endpoint, to, calldata).await {
+            Ok(_) => Ok(true),
+            Err(CallError::Reverts(revert)) => {
+                tracing::warn!(
+                    reason = revert.reason,
+                    message = revert.message,
+                    "an order was not taken"
+                );
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn endpoint(&self) -> Result<DynProvider, CallError> {
+        connect(&self.rpc_url, self.chain.place.chain_id, self.signer.clone()).await
+    }
+}
+
+fn disputed(settlement: &Settlement) -> Option<&Condition> {
+    let conditions = &settlement.status.as_ref()?.conditions;
+    conditions
+        .iter()
+        .find(|condition| condition.type_ == settlement_condition::DISPUTED)
+}
