@@ -73,8 +73,8 @@ contract DisputesGasTest is DisputesFixture {
         wrong.seal();
         postLines(wrong);
         vm.prank(CHALLENGER);
-        sums.proveWrongDebit(wrong.header, wrong.leaves, wrong.debits, wrong.credits, OTHER_PAYER);
-        vm.snapshotGasLastCall(DISPUTES, "proveWrongDebit: 1,000 lines");
+        sums.proveExcessDebit(wrong.header, wrong.leaves, wrong.debits, wrong.credits, OTHER_PAYER);
+        vm.snapshotGasLastCall(DISPUTES, "proveExcessDebit: 1,000 lines");
     }
 
     function test_GasOfStakes() public {

@@ -161,13 +161,21 @@ contract SumsTest is DisputesFixture {
         postSealed(lines);
     }
 
+    function excessCredit(PostedLines memory lines, address provider) private {
+        vm.prank(CHALLENGER);
+        sums.proveExcessCredit(lines.header, lines.leaves, lines.debits, lines.credits, provider);
+    }
+
     function test_ACreditThatIsTooLargeIsTakenBack() public {
         PostedLines memory lines = withCredits(10e6, 2e6);
-        wrongCredit(lines, 1);
+        excessCredit(lines, PROVIDER);
+        requireBroken();
         vm.assertEq(unpaidOf(PROVIDER), 7e6, "what its lines come to");
         vm.assertEq(disputes.reserve(), PENALTY - REWARD + 3e6, "kept for whom it belongs to");
         refuse(abi.encodeWithSelector(ISpillwayDisputes.AlreadyRaised.selector, keyOf(PROVIDER)));
-        sums.proveWrongCredit(lines.line(1), lines.leaves[2], lines.proof(2), lines.debits, lines.credits);
+        sums.proveExcessCredit(lines.header, lines.leaves, lines.debits, lines.credits, PROVIDER);
+        refuse(abi.encodeWithSelector(Evidence.NothingProven.selector));
+        sums.proveExcessCredit(lines.header, lines.leaves, lines.debits, lines.credits, SECOND);
     }
 
     function keyOf(address account) private pure returns (bytes32) {
@@ -175,26 +183,32 @@ contract SumsTest is DisputesFixture {
         return keccak256(abi.encode(report, uint64(1), account));
     }
 
-    function test_ACreditThatIsTooSmallBreaksTheBatch() public {
+    function test_ACreditThatIsNotItsLinesBreaksTheBatchOnce() public {
         PostedLines memory lines = withCredits(10e6, 2e6);
         wrongCredit(lines, 2);
-        vm.assertEq(unpaidOf(SECOND), 2e6, "the rest is for the authority to give");
         refuse(abi.encodeWithSelector(ISpillwayDisputes.AlreadyRaised.selector, brokenKey(1)));
-        sums.proveWrongCredit(lines.line(2), lines.leaves[2], lines.proof(2), lines.debits, lines.credits);
+        sums.proveWrongCredit(lines.line(1), lines.leaves[2], lines.proof(2), lines.debits, lines.credits);
+        excessCredit(lines, PROVIDER);
+        vm.assertEq(unpaidOf(PROVIDER), 7e6, "taken back all the same");
+        requireBroken();
     }
 
     function brokenKey(uint256 sequence) private pure returns (bytes32) {
         return keccak256(abi.encode(ISpillwayDisputes.Fault.BrokenSum, sequence));
     }
 
-    /// However often a batch is shown to be broken, the penalty is taken once.
-    function test_ABatchBreaksOnce() public {
-        PostedLines memory lines = withCredits(10e6, 2e6);
-        wrongCredit(lines, 2);
+    /// A poster whose positions lie can break its own batch, and takes nothing from those whose lines they are.
+    function testFuzz_NoPositionTakesAProvidersPay(uint64 sum, uint64 running) public {
+        PostedLines memory lines = next();
+        lines.words[1] = word(1, sum, running);
+        postSealed(lines);
         vm.prank(CHALLENGER);
-        sums.proveWrongCredit(lines.line(1), lines.leaves[2], lines.proof(2), lines.debits, lines.credits);
-        vm.assertEq(unpaidOf(PROVIDER), 7e6, "taken back all the same");
-        requireBroken();
+        try sums.proveWrongCredit(
+            lines.line(1), lines.leaves[2], lines.proof(2), lines.debits, lines.credits
+        ) {}
+            catch {}
+        vm.assertEq(unpaidOf(PROVIDER), 7e6, "its pay");
+        vm.assertEq(unpaidOf(SECOND), 5e6, "and the other's");
     }
 
     function test_ACreditForNobodysWorkIsTakenBack() public {
@@ -207,31 +221,29 @@ contract SumsTest is DisputesFixture {
         lines.credits[1] = Batches.entry(PROVIDER, 7e6);
         lines.credits[2] = Batches.entry(between, 3e6);
         postSealed(lines);
-        withoutLine(lines, 0, 0, before, 2e6);
-        withoutLine(lines, 1, 2, between, 3e6 + 2e6);
+        uint256 snapshot = vm.snapshotState();
+        withoutLine(lines, 0, 0, before);
+        vm.revertToState(snapshot);
+        withoutLine(lines, 1, 2, between);
+        excessCredit(lines, before);
+        excessCredit(lines, between);
+        vm.assertEq(unpaidOf(before) + unpaidOf(between), 0, "taken back");
+        vm.assertEq(disputes.reserve(), PENALTY - REWARD + 5e6, "kept");
     }
 
-    function withoutLine(
-        PostedLines memory lines,
-        uint256 left,
-        uint256 right,
-        address provider,
-        uint256 inAll
-    ) private {
+    function withoutLine(PostedLines memory lines, uint256 left, uint256 right, address provider) private {
         vm.prank(CHALLENGER);
         sums.proveCreditWithoutLine(
             lines.line(left), lines.leaves[right], lines.proof(right), lines.debits, lines.credits, provider
         );
-        vm.assertEq(unpaidOf(provider), 0, "taken back");
-        vm.assertEq(disputes.reserve(), PENALTY - REWARD + inAll, "kept");
         requireBroken();
     }
 
-    function test_ACreditBehindTheLastLeafIsTakenBack() public {
+    function test_ACreditBehindTheLastLeafBreaksTheBatch() public {
         PostedLines memory lines = next();
         lines.credits[1] = Batches.entry(address(0xfff), 5e6);
         postSealed(lines);
-        withoutLine(lines, 2, 2, address(0xfff), 5e6);
+        withoutLine(lines, 2, 2, address(0xfff));
     }
 
     function test_AProviderWithALineIsNotWithoutOne() public {
@@ -261,12 +273,12 @@ contract SumsTest is DisputesFixture {
         lines.debits[1] = Batches.entry(OTHER_PAYER, 2e6);
         postSealed(lines);
         vm.prank(CHALLENGER);
-        sums.proveWrongDebit(lines.header, lines.leaves, lines.debits, lines.credits, PAYER);
+        sums.proveExcessDebit(lines.header, lines.leaves, lines.debits, lines.credits, PAYER);
         vm.assertEq(deposited(PAYER), DEPOSIT - 7e6, "just its lines");
         vm.assertEq(stake.slashable(GUARANTOR), STAKE - PENALTY - 3e6, "the guarantor pays");
         requireBacked(0);
         refuse(abi.encodeWithSelector(Evidence.NothingProven.selector));
-        sums.proveWrongDebit(lines.header, lines.leaves, lines.debits, lines.credits, OTHER_PAYER);
+        sums.proveExcessDebit(lines.header, lines.leaves, lines.debits, lines.credits, OTHER_PAYER);
     }
 
     /// The whole-batch proof computes the very tree that posters build, for any count.
@@ -276,7 +288,7 @@ contract SumsTest is DisputesFixture {
         lines.debits[0] = Batches.entry(OTHER_PAYER, Batches.sum(lines.debits));
         postSealed(lines);
         vm.prank(CHALLENGER);
-        sums.proveWrongDebit(lines.header, lines.leaves, lines.debits, lines.credits, OTHER_PAYER);
+        sums.proveExcessDebit(lines.header, lines.leaves, lines.debits, lines.credits, OTHER_PAYER);
         vm.assertEq(deposited(OTHER_PAYER), DEPOSIT, "all of it");
     }
 
@@ -321,7 +333,11 @@ contract SumsTest is DisputesFixture {
             lines.leaves[uint256(salt) % lines.leaves.length].provider
         );
         refuse(refusal);
-        sums.proveWrongDebit(lines.header, lines.leaves, lines.debits, lines.credits, PAYER);
+        sums.proveExcessDebit(lines.header, lines.leaves, lines.debits, lines.credits, PAYER);
+        refuse(refusal);
+        sums.proveExcessCredit(
+            lines.header, lines.leaves, lines.debits, lines.credits, lines.leaves[i].provider
+        );
         vm.assertEq(settlement.brokenFrom(), 0, "nothing is broken");
     }
 
@@ -332,7 +348,7 @@ contract SumsTest is DisputesFixture {
         refuse(abi.encodeWithSelector(Evidence.NothingProven.selector));
         sums.proveWrongCredit(lines.line(1), lines.leaves[2], lines.proof(2), lines.debits, lines.credits);
         refuse(abi.encodeWithSelector(Evidence.NothingProven.selector));
-        sums.proveWrongDebit(lines.header, lines.leaves, lines.debits, lines.credits, PAYER);
+        sums.proveExcessDebit(lines.header, lines.leaves, lines.debits, lines.credits, PAYER);
         refuse(abi.encodeWithSelector(Evidence.NothingProven.selector));
         sums.proveCreditWithoutLine(
             lines.line(1), lines.leaves[2], lines.proof(2), lines.debits, lines.credits, address(0xbbb)
@@ -344,9 +360,9 @@ contract SumsTest is DisputesFixture {
         postLines(lines);
         lines.leaves[0].amount = 1;
         refuse(abi.encodeWithSelector(Evidence.NothingProven.selector));
-        sums.proveWrongDebit(lines.header, lines.leaves, lines.debits, lines.credits, PAYER);
+        sums.proveExcessDebit(lines.header, lines.leaves, lines.debits, lines.credits, PAYER);
         refuse(abi.encodeWithSelector(Evidence.NothingProven.selector));
-        sums.proveWrongDebit(lines.header, new Leaf[](0), lines.debits, lines.credits, PAYER);
+        sums.proveExcessDebit(lines.header, new Leaf[](0), lines.debits, lines.credits, PAYER);
     }
 
     // What follows

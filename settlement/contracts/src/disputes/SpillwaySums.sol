@@ -14,8 +14,8 @@ interface IBrokenBatches {
 }
 
 /// Sums and order of a batch that do not hold. One leaf, or two neighbours, show it: every position carries the sums up to
-/// it. The disputes contract then stops the poster and takes the penalty from the guarantor. An account that was debited or
-/// credited too much is put right; who lacks the rest, the authority decides. Holds no money and no state.
+/// it. The disputes contract then stops the poster and takes the penalty from the guarantor. Positions are the poster's word:
+/// money of an account moves only where all leaves of the batch are shown. Holds no money and no state.
 contract SpillwaySums is Evidence {
     using Formats for Leaf;
 
@@ -73,10 +73,8 @@ contract SpillwaySums is Evidence {
         _requireDisputable(last.header);
         uint256 running = _requireLastOfProvider(last, next, nextProof);
         _requireLedger(last.header, debits, credits);
-        uint256 credited = _entryOf(last.leaf.provider, credits);
-        if (credited == running) revert NothingProven();
-        if (credited < running) return _broken(last.header.sequence);
-        _reports().reportCredit(last.header.sequence, msg.sender, last.leaf.provider, credited - running);
+        if (_entryOf(last.leaf.provider, credits) == running) revert NothingProven();
+        _broken(last.header.sequence);
     }
 
     /// Ledger mode: an entry credits a provider that has no line. Its place would be between `left` and `right`, which follow
@@ -91,9 +89,9 @@ contract SpillwaySums is Evidence {
     ) external {
         _requireDisputable(left.header);
         _requireLedger(left.header, debits, credits);
-        uint256 credited = _entryOf(provider, credits);
-        if (credited == 0 || !_isBetween(left, right, rightProof, provider)) revert NothingProven();
-        _reports().reportCredit(left.header.sequence, msg.sender, provider, credited);
+        bool isCredited = _entryOf(provider, credits) != 0;
+        if (!isCredited || !_isBetween(left, right, rightProof, provider)) revert NothingProven();
+        _broken(left.header.sequence);
     }
 
     function _isBetween(
@@ -109,18 +107,17 @@ contract SpillwaySums is Evidence {
         return _place(left.header, right, rightProof).index == index + 1 && provider < right.provider;
     }
 
-    /// Ledger mode: the entry that debits a payer is more than its leaves come to, shown by all leaves of the batch, which
-    /// fits a transaction for some 2,300 of them. The guarantor gives the payer the difference.
-    function proveWrongDebit(
+    // Ledger mode, shown by all leaves of the batch; some 2,300 of them fit a transaction.
+
+    /// The entry that debits a payer is more than its leaves come to. The guarantor gives the payer the difference.
+    function proveExcessDebit(
         Header calldata header,
         Leaf[] calldata leaves,
         bytes32[] calldata debits,
         bytes32[] calldata credits,
         address payer
     ) external {
-        _requireDisputable(header);
-        _requireLedger(header, debits, credits);
-        if (JobsTree.root(leaves) != header.jobsRoot) revert NothingProven();
+        _requireWhole(header, leaves, debits, credits);
         uint256 owed;
         for (uint256 i = 0; i < leaves.length; ++i) {
             if (leaves[i].payer == payer) owed += leaves[i].amount;
@@ -128,6 +125,35 @@ contract SpillwaySums is Evidence {
         uint256 debited = _entryOf(payer, debits);
         if (debited <= owed) revert NothingProven();
         _reports().reportDebit(header.sequence, msg.sender, payer, debited - owed);
+    }
+
+    /// The entry that credits a provider is more than its leaves come to, if it has any. The difference is taken back.
+    function proveExcessCredit(
+        Header calldata header,
+        Leaf[] calldata leaves,
+        bytes32[] calldata debits,
+        bytes32[] calldata credits,
+        address provider
+    ) external {
+        _requireWhole(header, leaves, debits, credits);
+        uint256 earned;
+        for (uint256 i = 0; i < leaves.length; ++i) {
+            if (leaves[i].provider == provider) earned += leaves[i].amount;
+        }
+        uint256 credited = _entryOf(provider, credits);
+        if (credited <= earned) revert NothingProven();
+        _reports().reportCredit(header.sequence, msg.sender, provider, credited - earned);
+    }
+
+    function _requireWhole(
+        Header calldata header,
+        Leaf[] calldata leaves,
+        bytes32[] calldata debits,
+        bytes32[] calldata credits
+    ) private view {
+        _requireDisputable(header);
+        _requireLedger(header, debits, credits);
+        if (JobsTree.root(leaves) != header.jobsRoot) revert NothingProven();
     }
 
     /// Root mode: what a provider has earned in all did not grow by what its leaves come to. `before` is the header right

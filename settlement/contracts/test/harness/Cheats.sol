@@ -23,8 +23,10 @@ interface Cheats {
     function getNonce(address account) external view returns (uint64);
     function prank(address sender) external;
     function readFile(string calldata path) external view returns (string memory);
+    function revertToState(uint256 snapshot) external returns (bool);
     function sign(uint256 privateKey, bytes32 digest) external pure returns (uint8 v, bytes32 r, bytes32 s);
     function snapshotGasLastCall(string calldata group, string calldata name) external returns (uint256);
+    function snapshotState() external returns (uint256);
     function snapshotValue(string calldata group, string calldata name, uint256 value) external;
     function toString(address value) external pure returns (string memory);
     function toString(bytes calldata value) external pure returns (string memory);
