@@ -45,12 +45,12 @@ pub struct Challenges {
     /// `None`: this contract has no disputes.
     pub contract: Option<Address>,
     pub listed: Vec<Challenge>,
-    /// No dispute below it can change any more.
+    /// No dispute below it is open at that block.
     pub closed_below: u64,
 }
 
 impl Chain {
-    /// What was asked for since dispute `from`, which everything before is closed.
+    /// What was asked for from dispute `from` on, as of a block.
     pub async fn challenges(&self, from: u64, at: BlockFact) -> Knowledge<Challenges> {
         let contract = self.place.contract;
         let ask = |provider| challenges(provider, contract, from, at.hash);

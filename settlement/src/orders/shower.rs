@@ -24,6 +24,9 @@ use crate::contract::{answer_order_calldata, show_order_calldata};
 /// Of its own: the poster's and the reconciler's conditions stay theirs.
 const FIELD_MANAGER: &str = "spillway-settlement-orders";
 
+/// What the contract holds is asked again after this, by showing it once more: it refuses what it has.
+const FORGET_HELD_SECONDS: u64 = 600;
+
 /// One hub's orders. Sends by the first endpoint with a key of its own: the poster's nonces are counted by its log.
 #[derive(Debug)]
 pub struct OrderShower {
@@ -32,9 +35,11 @@ pub struct OrderShower {
     rpc_url: String,
     signer: PrivateKeySigner,
     evidence: Evidence,
-    /// Orders that the contract holds money for, or will not.
+    /// Orders that the contract holds money for, or will not; forgotten at times, for a reorganisation may undo it.
     held: HashSet<B256>,
-    /// Disputes below it are closed and told.
+    /// Block time at which `held` was empty.
+    held_since: u64,
+    /// Disputes below it are closed with finality, and told.
     closed_below: u64,
     pub every: Duration,
 }
@@ -63,6 +68,7 @@ impl OrderShower {
             signer,
             evidence,
             held: HashSet::new(),
+            held_since: 0,
             closed_below: 0,
             every: Duration::from_secs(30),
         }
@@ -113,8 +119,18 @@ impl OrderShower {
             }
         }
         self.tell(&found.listed, now).await?;
-        self.closed_below = found.closed_below;
+        self.forget_closed().await;
         Ok(answered)
+    }
+
+    /// Only finality closes: a reorganisation can take an answer back.
+    async fn forget_closed(&mut self) {
+        let Knowledge::Known(block) = self.chain.final_block().await else {
+            return;
+        };
+        if let Knowledge::Known(found) = self.chain.challenges(self.closed_below, block).await {
+            self.closed_below = self.closed_below.max(found.closed_below);
+        }
     }
 
     async fn answer_one(
@@ -207,6 +223,10 @@ impl OrderShower {
     // Holds
 
     async fn hold(&mut self, block: BlockFact) -> Result<usize, ShowError> {
+        if block.time >= self.held_since.saturating_add(FORGET_HELD_SECONDS) {
+            self.held.clear();
+            self.held_since = block.time;
+        }
         let settlements = self.settlements.list(&ListParams::default()).await?.items;
         let mut shown = 0;
         for settlement in settlements.iter().filter(|one| plan::is_waiting(one)) {

@@ -117,9 +117,11 @@ fn main() {
             whole::the_posters_rights_end_at_the_status_of_settlements,
             whole::converged_means_no_writes,
             orders::a_challenged_line_is_answered_from_the_store,
+            orders::an_answer_that_a_reorganisation_takes_back_is_given_again,
             orders::a_line_without_an_order_is_void_and_told,
             orders::what_a_revoked_key_ordered_is_held_and_paid,
             orders::what_a_leaving_payer_ordered_is_held_back,
+            orders::the_rights_of_who_shows_orders_end_at_a_condition,
         ],
     );
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);

@@ -4,9 +4,13 @@ use alloy::primitives::aliases::U96;
 use alloy::primitives::{Address, B256, U256};
 use alloy::providers::Provider;
 use alloy::sol_types::SolCall;
+use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::jiff::Timestamp;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use serde_json::json;
 use spillway_core::batch::{Sealed, jobs_proofs};
-use spillway_crds::{Condition, SettlementStatus, StoredReceipt};
+use spillway_crds::names::{SYSTEM_NAMESPACE, settlement};
+use spillway_crds::{Condition, Settlement, SettlementStatus, StoredReceipt};
 use spillway_e2e_control_plane::ControlPlane;
 use spillway_e2e_faults::ground::{DEPOSIT, Ground, PROVIDER};
 use spillway_e2e_faults::ordered::{Store, endow, uid};
@@ -61,6 +65,26 @@ pub(crate) async fn a_challenged_line_is_answered_from_the_store(plane: &Control
     assert_eq!(disputed(&ground.status(1).await), says("False", "Answered"));
     let sent = ground.world.anvil.provider.get_transaction_count(signer.address());
     assert_eq!(sent.await.unwrap(), 1);
+}
+
+/// Told as answered and not final yet: a reorganisation takes the answer back, and it is given again.
+pub(crate) async fn an_answer_that_a_reorganisation_takes_back_is_given_again(plane: &ControlPlane) {
+    let (ground, store) = (Ground::new(plane).await, Store::default());
+    let sealed = ground.seal_ordered(&store, 1, B256::ZERO, 1, AMOUNT).await;
+    let _poster = ground.poster([&ground.world.anvil.url]);
+    ground.reach_final(1).await;
+    let challenger = ground.world.anvil.account().await.address();
+    endow(&ground.world, challenger).await;
+    assert!(challenge(&ground.world, challenger, &sealed, 0).await);
+
+    let mut shower = ground.order_shower(&store, ground.world.anvil.account().await);
+    assert_eq!(shower.pass(Timestamp::now()).await.unwrap(), 1);
+    assert_eq!(shower.pass(Timestamp::now()).await.unwrap(), 0);
+    assert_eq!(disputed(&ground.status(1).await), says("False", "Answered"));
+    ground.world.anvil.reorganise(1).await;
+    assert_eq!(dispute(&ground.world, 0).await.state, 1, "open again");
+    assert_eq!(shower.pass(Timestamp::now()).await.unwrap(), 1);
+    assert_eq!(dispute(&ground.world, 0).await.state, 3, "refuted");
 }
 
 pub(crate) async fn a_line_without_an_order_is_void_and_told(plane: &ControlPlane) {
@@ -148,4 +172,43 @@ pub(crate) async fn what_a_leaving_payer_ordered_is_held_back(plane: &ControlPla
     let _poster = ground.poster([&ground.world.anvil.url]);
     ground.reach_final(1).await;
     assert_eq!(ground.world.balances(PROVIDER).await.pending, u128::from(3 * AMOUNT));
+}
+
+fn is_forbidden<T: std::fmt::Debug>(outcome: kube::Result<T>) -> bool {
+    matches!(&outcome, Err(kube::Error::Api(status)) if status.code == 403)
+}
+
+/// As the chart's own account, in the chart's own namespace.
+pub(crate) async fn the_rights_of_who_shows_orders_end_at_a_condition(plane: &ControlPlane) {
+    let client = plane.chart_client("spillway-orders").await.unwrap();
+    let ground = Ground::at(plane, SYSTEM_NAMESPACE.to_owned(), client).await;
+    let sealed = ground.world.batch(900, B256::repeat_byte(1), PROVIDER, 1, 100);
+    ground.store(&sealed).await;
+    let own: Api<Settlement> = Api::namespaced(ground.client.clone(), SYSTEM_NAMESPACE);
+    let name = settlement(900);
+    let found = own.get(&name).await.unwrap();
+    own.list(&Default::default()).await.unwrap();
+    let condition = json!([{
+        "type": "Disputed", "status": "True", "reason": "OrderAsked", "message": "one",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }]);
+    let patch = json!({
+        "apiVersion": "spillway.dev/v1alpha1", "kind": "Settlement",
+        "metadata": {"name": name}, "status": {"conditions": condition},
+    });
+    let parameters = PatchParams::apply("spillway-settlement-orders").force();
+    own.patch_status(&name, &parameters, &Patch::Apply(&patch))
+        .await
+        .unwrap();
+    assert_eq!(disputed(&ground.status(900).await), says("True", "OrderAsked"));
+
+    let label = Patch::Merge(json!({"metadata": {"labels": {"a": "b"}}}));
+    assert!(is_forbidden(own.patch(&name, &PatchParams::default(), &label).await));
+    assert!(is_forbidden(own.replace(&name, &PostParams::default(), &found).await));
+    assert!(is_forbidden(own.delete(&name, &DeleteParams::default()).await));
+    let secrets: Api<Secret> = Api::namespaced(ground.client.clone(), SYSTEM_NAMESPACE);
+    assert!(is_forbidden(secrets.list(&Default::default()).await));
+    let elsewhere: Api<Settlement> = Api::all(ground.client.clone());
+    assert!(is_forbidden(elsewhere.list(&Default::default()).await));
+    ground.delete(900).await;
 }
