@@ -18,6 +18,14 @@ impl<T> Knowledge<T> {
         }
     }
 
+    /// What follows from the value; nothing follows from not knowing it.
+    pub fn map<U>(self, follow: impl FnOnce(T) -> U) -> Knowledge<U> {
+        match self {
+            Self::Known(value) => Knowledge::Known(follow(value)),
+            Self::Unknown => Knowledge::Unknown,
+        }
+    }
+
     pub fn as_ref(&self) -> Knowledge<&T> {
         match self {
             Self::Known(value) => Knowledge::Known(value),

@@ -267,37 +267,52 @@ pub fn post_root_calldata(header: &Header) -> Bytes {
     SpillwaySettlement::postRootCall { header }.abi_encode().into()
 }
 
+// Every ABI has structs of its own; each list of fields stands here once.
+
+macro_rules! header_of {
+    ($abi:ident, $header:expr) => {{
+        let header: &Header = $header;
+        $abi::Header {
+            sequence: header.sequence,
+            count: header.count,
+            total: header.total,
+            cumulative: header.cumulative,
+            previous: header.previous,
+            jobsRoot: header.jobsRoot,
+            payRoot: header.payRoot,
+            spendRoot: header.spendRoot,
+            ledgerHash: header.ledgerHash,
+            dataHash: header.dataHash,
+        }
+    }};
+}
+
+macro_rules! order_of {
+    ($abi:ident, $order:expr) => {{
+        let order: &Order = $order;
+        $abi::Order {
+            job: order.job,
+            shard: order.shard,
+            attempt: order.attempt,
+            kind: order.kind,
+            payer: order.payer,
+            provider: order.provider,
+            unitPrice: order.unitPrice,
+            upperBound: order.upperBound,
+            expiry: order.expiry,
+        }
+    }};
+}
+
 /// The header as calls of the contract take it.
 pub fn contract_header(header: &Header) -> SpillwaySettlement::Header {
-    SpillwaySettlement::Header {
-        sequence: header.sequence,
-        count: header.count,
-        total: header.total,
-        cumulative: header.cumulative,
-        previous: header.previous,
-        jobsRoot: header.jobsRoot,
-        payRoot: header.payRoot,
-        spendRoot: header.spendRoot,
-        ledgerHash: header.ledgerHash,
-        dataHash: header.dataHash,
-    }
+    header_of!(SpillwaySettlement, header)
 }
 
 /// Calldata of `showOrder`: keeps the order's upper bound of a leaving payer's deposit back.
 pub fn show_order_calldata(order: &Order, signature: Vec<u8>) -> Bytes {
-    let order = SpillwaySettlement::Order {
-        job: order.job,
-        shard: order.shard,
-        attempt: order.attempt,
-        kind: order.kind,
-        payer: order.payer,
-        provider: order.provider,
-        unitPrice: order.unitPrice,
-        upperBound: order.upperBound,
-        expiry: order.expiry,
-    };
     SpillwaySettlement::showOrderCall {
-        order,
+        order: order_of!(SpillwaySettlement, order),
         signature: signature.into(),
     }
     .abi_encode()
@@ -306,22 +321,10 @@ pub fn show_order_calldata(order: &Order, signature: Vec<u8>) -> Bytes {
 
 /// Calldata of `answerOrder` of the disputes contract: the signed order that a line names.
 pub fn answer_order_calldata(id: u64, leaf: &Leaf, order: &Order, signature: Vec<u8>) -> Bytes {
-    let leaf = disputes_leaf(leaf);
-    let order = SpillwayDisputes::Order {
-        job: order.job,
-        shard: order.shard,
-        attempt: order.attempt,
-        kind: order.kind,
-        payer: order.payer,
-        provider: order.provider,
-        unitPrice: order.unitPrice,
-        upperBound: order.upperBound,
-        expiry: order.expiry,
-    };
     SpillwayDisputes::answerOrderCall {
         id: U256::from(id),
-        leaf,
-        order,
+        leaf: disputes_leaf(leaf),
+        order: order_of!(SpillwayDisputes, order),
         signature: signature.into(),
     }
     .abi_encode()
@@ -331,7 +334,7 @@ pub fn answer_order_calldata(id: u64, leaf: &Leaf, order: &Order, signature: Vec
 /// A paid line as the disputes contract takes it; `proof` is of [`spillway_core::batch::jobs_proofs`].
 pub fn contract_line(header: &Header, leaf: &Leaf, proof: Vec<B256>) -> SpillwayDisputes::Line {
     SpillwayDisputes::Line {
-        header: disputes_header(header),
+        header: header_of!(SpillwayDisputes, header),
         leaf: disputes_leaf(leaf),
         proof,
     }
@@ -340,35 +343,23 @@ pub fn contract_line(header: &Header, leaf: &Leaf, proof: Vec<B256>) -> Spillway
 /// What the disputes contract is told of a provider's unpaid value in ledger mode, where it asks the books itself.
 pub fn nothing_unpaid() -> SpillwayDisputes::Unpaid {
     SpillwayDisputes::Unpaid {
-        header: disputes_header(&Header {
-            sequence: 0,
-            count: 0,
-            total: 0,
-            cumulative: 0,
-            previous: B256::ZERO,
-            jobsRoot: B256::ZERO,
-            payRoot: B256::ZERO,
-            spendRoot: B256::ZERO,
-            ledgerHash: B256::ZERO,
-            dataHash: B256::ZERO,
-        }),
+        header: header_of!(
+            SpillwayDisputes,
+            &Header {
+                sequence: 0,
+                count: 0,
+                total: 0,
+                cumulative: 0,
+                previous: B256::ZERO,
+                jobsRoot: B256::ZERO,
+                payRoot: B256::ZERO,
+                spendRoot: B256::ZERO,
+                ledgerHash: B256::ZERO,
+                dataHash: B256::ZERO,
+            }
+        ),
         cumulative: 0,
         proof: vec![],
-    }
-}
-
-fn disputes_header(header: &Header) -> SpillwayDisputes::Header {
-    SpillwayDisputes::Header {
-        sequence: header.sequence,
-        count: header.count,
-        total: header.total,
-        cumulative: header.cumulative,
-        previous: header.previous,
-        jobsRoot: header.jobsRoot,
-        payRoot: header.payRoot,
-        spendRoot: header.spendRoot,
-        ledgerHash: header.ledgerHash,
-        dataHash: header.dataHash,
     }
 }
 

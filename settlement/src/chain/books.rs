@@ -88,14 +88,11 @@ impl Chain {
         Knowledge::Known(ChainLedger {
             block_number: last.number,
             posted: books.posted.clone(),
-            held: match balance {
-                Knowledge::Unknown => Knowledge::Unknown,
-                Knowledge::Known(balance) => Knowledge::Known(Held {
-                    balance,
-                    deposited: books.deposited,
-                    paid_out: books.paid_out,
-                }),
-            },
+            held: balance.map(|balance| Held {
+                balance,
+                deposited: books.deposited,
+                paid_out: books.paid_out,
+            }),
         })
     }
 }

@@ -55,14 +55,11 @@ impl Chain {
 }
 
 fn fact(head: Knowledge<Head>) -> Knowledge<BlockFact> {
-    match head {
-        Knowledge::Unknown => Knowledge::Unknown,
-        Knowledge::Known(head) => Knowledge::Known(BlockFact {
-            number: head.number,
-            hash: head.hash,
-            time: head.timestamp,
-        }),
-    }
+    head.map(|head| BlockFact {
+        number: head.number,
+        hash: head.hash,
+        time: head.timestamp,
+    })
 }
 
 async fn payer_fact(

@@ -7,7 +7,7 @@ use spillway_core::batch::Leaf;
 use spillway_core::knowledge::Knowledge;
 use spillway_core::order::{Order, job_id};
 use spillway_core::reconcile::Document;
-use spillway_crds::StoredReceipt;
+use spillway_crds::{SettlementSpec, StoredReceipt};
 
 use crate::chain::Place;
 use crate::reconcile::Documents;
@@ -34,13 +34,17 @@ impl Evidence {
         }
     }
 
-    /// All lines of a batch, in the tree's order; `None` when the document is not there or not what was sealed.
-    pub async fn leaves(&self, data_key: &str, data_hash: B256) -> Knowledge<Option<Vec<Leaf>>> {
-        match self.documents.read(data_key, data_hash).await {
-            Knowledge::Unknown => Knowledge::Unknown,
-            Knowledge::Known(Document::Leaves(leaves)) => Knowledge::Known(Some(leaves)),
-            Knowledge::Known(_) => Knowledge::Known(None),
-        }
+    /// All lines of a batch, in the tree's order; none when the document is not there or not what was sealed: the
+    /// reconciler tells of that.
+    pub async fn leaves(&self, batch: &SettlementSpec) -> Knowledge<Vec<Leaf>> {
+        let Ok(data_hash) = batch.data_hash.parse() else {
+            return Knowledge::Known(vec![]);
+        };
+        let document = self.documents.read(&batch.data_key, data_hash).await;
+        document.map(|document| match document {
+            Document::Leaves(leaves) => leaves,
+            _ => vec![],
+        })
     }
 
     /// The order that a line names; `None` when the store has none that hashes to it.
@@ -51,10 +55,8 @@ impl Evidence {
             Knowledge::Unknown => return Knowledge::Unknown,
         };
         let key = StoredReceipt::key(&uid, leaf.shard, leaf.attempt);
-        match self.documents.bytes(&key, StoredReceipt::SIZE_MAX).await {
-            Knowledge::Unknown => Knowledge::Unknown,
-            Knowledge::Known(bytes) => Knowledge::Known(bytes.and_then(|bytes| shown(&bytes, place, leaf))),
-        }
+        let stored = self.documents.bytes(&key, StoredReceipt::SIZE_MAX).await;
+        stored.map(|bytes| bytes.and_then(|bytes| shown(&bytes, place, leaf)))
     }
 
     async fn uid(&mut self, job: B256) -> Knowledge<Option<String>> {

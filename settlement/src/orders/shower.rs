@@ -162,7 +162,7 @@ impl OrderShower {
         let Some(settlement) = self.settlements.get_opt(&name).await? else {
             return Ok(Knowledge::Known(None));
         };
-        let Knowledge::Known(leaves) = self.leaves(&settlement).await else {
+        let Knowledge::Known(leaves) = self.evidence.leaves(&settlement.spec).await else {
             return Ok(Knowledge::Unknown);
         };
         let index = usize::try_from(challenge.index).unwrap_or(usize::MAX);
@@ -170,21 +170,8 @@ impl OrderShower {
         let Some(leaf) = line.filter(|leaf| leaf.hash() == challenge.leaf_hash) else {
             return Ok(Knowledge::Known(None));
         };
-        Ok(match self.evidence.order(&self.chain.place, &leaf).await {
-            Knowledge::Unknown => Knowledge::Unknown,
-            Knowledge::Known(order) => Knowledge::Known(order.map(|order| (leaf, order))),
-        })
-    }
-
-    /// None when the document is not there: the reconciler tells of that.
-    async fn leaves(&self, settlement: &Settlement) -> Knowledge<Vec<Leaf>> {
-        let Ok(data_hash) = settlement.spec.data_hash.parse() else {
-            return Knowledge::Known(vec![]);
-        };
-        match self.evidence.leaves(&settlement.spec.data_key, data_hash).await {
-            Knowledge::Unknown => Knowledge::Unknown,
-            Knowledge::Known(leaves) => Knowledge::Known(leaves.unwrap_or_default()),
-        }
+        let order = self.evidence.order(&self.chain.place, &leaf).await;
+        Ok(order.map(|order| order.map(|order| (leaf, order))))
     }
 
     async fn tell(&self, challenges: &[Challenge], now: Timestamp) -> kube::Result<()> {
@@ -236,7 +223,7 @@ impl OrderShower {
     }
 
     async fn hold_batch(&mut self, settlement: &Settlement, block: BlockFact) -> Result<usize, ShowError> {
-        let Knowledge::Known(leaves) = self.leaves(settlement).await else {
+        let Knowledge::Known(leaves) = self.evidence.leaves(&settlement.spec).await else {
             return Ok(0);
         };
         let payers = self.payers(&leaves, block).await;

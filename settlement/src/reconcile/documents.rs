@@ -60,21 +60,19 @@ impl Documents {
 
     /// The document under `key`, held against the hash that the header names.
     pub async fn read(&self, key: &str, data_hash: B256) -> Knowledge<Document> {
-        match self.get(key, DOCUMENT_LIMIT).await {
-            Knowledge::Unknown => Knowledge::Unknown,
-            Knowledge::Known(Object::Missing) => Knowledge::Known(Document::Missing),
-            Knowledge::Known(Object::TooLarge) => Knowledge::Known(Document::Altered),
-            Knowledge::Known(Object::Bytes(bytes)) => Knowledge::Known(judge(&bytes, data_hash)),
-        }
+        self.get(key, DOCUMENT_LIMIT).await.map(|object| match object {
+            Object::Missing => Document::Missing,
+            Object::TooLarge => Document::Altered,
+            Object::Bytes(bytes) => judge(&bytes, data_hash),
+        })
     }
 
     /// The object under `key`; `None` when it is not there or larger than `limit` bytes.
     pub async fn bytes(&self, key: &str, limit: u64) -> Knowledge<Option<Bytes>> {
-        match self.get(key, limit).await {
-            Knowledge::Unknown => Knowledge::Unknown,
-            Knowledge::Known(Object::Bytes(bytes)) => Knowledge::Known(Some(bytes)),
-            Knowledge::Known(_) => Knowledge::Known(None),
-        }
+        self.get(key, limit).await.map(|object| match object {
+            Object::Bytes(bytes) => Some(bytes),
+            Object::Missing | Object::TooLarge => None,
+        })
     }
 
     /// Names of the folders right below `prefix`.
