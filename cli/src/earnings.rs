@@ -9,11 +9,11 @@ use kube::ResourceExt;
 use kube::api::{Api, ListParams};
 use serde::Serialize;
 use spillway_core::earnings::{ClaimCost, Earnings};
-use spillway_core::knowledge::Knowledge;
 use spillway_core::money::MicroUsd;
 use spillway_crds::money::{accepted_receipts, credits_of};
 use spillway_crds::{GpuProvider, InferenceJob, Settlement, SettlementState, names};
-use spillway_settlement::chain::Chain;
+use spillway_settlement::claims::Claims;
+use spillway_settlement::reconcile::Documents;
 
 use crate::Output;
 use crate::connect::{Connection, Hub};
@@ -34,6 +34,9 @@ pub(crate) struct Arguments {
     /// USD per coin of the chain: shows what share of it a claim's gas would take.
     #[arg(long)]
     coin_price: Option<MicroUsd>,
+    /// Where the leaves documents lie, for a contract in root mode: `https://host/prefix`, or the hub's `s3://bucket/prefix`.
+    #[arg(long, env = "DOCUMENTS_URL")]
+    documents_url: Option<String>,
     #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
 }
@@ -54,12 +57,14 @@ struct Row {
 pub(crate) async fn run(hub: &Hub, arguments: Arguments) -> anyhow::Result<()> {
     let connection = hub.connect().await?;
     let chain = reach(&connection, &arguments.chain, Address::ZERO).await?;
+    let documents = arguments.documents_url.as_deref().map(Documents::connect).transpose()?;
+    let claims = Claims::new(chain, documents);
     let payouts = payouts(&connection, &arguments).await?;
     let mut off_chain = off_chain(&connection).await?;
     let mut rows = Vec::new();
     for (payout, providers) in payouts {
         let waiting = off_chain.remove(&payout).unwrap_or_default();
-        rows.push(row(&chain, payout, providers, waiting, arguments.coin_price).await);
+        rows.push(row(&claims, payout, providers, waiting, arguments.coin_price).await);
     }
     match arguments.output {
         Output::Json => println!("{}", serde_json::to_string_pretty(&rows)?),
@@ -147,17 +152,24 @@ fn is_on_chain(settlement: &Settlement) -> bool {
     )
 }
 
-async fn row(chain: &Chain, payout: Address, providers: Vec<String>, waiting: Earnings, coin: Option<MicroUsd>) -> Row {
-    let claim_cost = chain.claim_cost(payout).await.known();
-    let earnings = match chain.earned(payout).await {
-        Knowledge::Unknown => None,
-        Knowledge::Known(earned) => Some(Earnings {
-            in_window: earned.in_window,
-            claimable: earned.claimable,
-            claimed: earned.claimed,
-            ..waiting
-        }),
+async fn row(
+    claims: &Claims,
+    payout: Address,
+    providers: Vec<String>,
+    waiting: Earnings,
+    coin: Option<MicroUsd>,
+) -> Row {
+    let found = claims.of(payout).await.known();
+    let claim_cost = match &found {
+        Some(found) => claims.chain.claim_cost(payout, &found.calldata).await.known(),
+        None => None,
     };
+    let earnings = found.map(|found| Earnings {
+        in_window: found.earned.in_window,
+        claimable: found.earned.claimable,
+        claimed: found.earned.claimed,
+        ..waiting
+    });
     Row {
         payout,
         providers,
@@ -196,7 +208,7 @@ fn table(rows: &[Row]) -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{providers:<20} {payout:<42} {columns}  {}", gas(row));
     }
-    text.push_str("USD; sealed is not on chain yet, in window matures by itself\n");
+    text.push_str("USD; sealed is not on chain yet, in window becomes claimable by itself\n");
     text
 }
 

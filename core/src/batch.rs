@@ -7,6 +7,7 @@ mod ledger;
 pub mod select;
 #[cfg(test)]
 mod tests;
+mod totals;
 
 use std::collections::HashSet;
 
@@ -15,8 +16,9 @@ use alloy_sol_types::{Eip712Domain, SolStruct, SolValue};
 
 use crate::merkle;
 
-pub use document::{DocumentError, LeafRecord, LeavesDocument};
+pub use document::{AccountRecord, Contents, DocumentError, LeafRecord, LeavesDocument};
 pub use ledger::{entry_parts, ledger_hash};
+pub use totals::Totals;
 
 alloy_sol_types::sol! {
     /// One paid attempt. `amount` is micro-USD; `order` and `receipt` are EIP-712 struct hashes.
@@ -144,9 +146,11 @@ pub struct Sealed {
     pub leaves: Vec<Leaf>,
     /// The leaves document, as stored under `settlements/<dataHash>.json`.
     pub document: Vec<u8>,
-    /// Packed `address | uint96`, ascending.
+    /// Packed `address | uint96`, ascending; root mode does not post them.
     pub debits: Vec<B256>,
     pub credits: Vec<B256>,
+    /// Root mode: with this batch.
+    pub totals: Option<Totals>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -183,7 +187,7 @@ pub enum SealError {
     Document(#[from] DocumentError),
 }
 
-/// Seals a set of leaves into the batch at `sequence`; `previous` is the hash of the header before.
+/// Seals a set of leaves into the batch at `sequence`, in ledger mode; `previous` is the hash of the header before.
 ///
 /// # Errors
 /// When a leaf is invalid or paid twice, a sum is too large, or sequence and previous contradict each other.
@@ -192,33 +196,116 @@ pub fn seal(
     contract: Address,
     sequence: u64,
     previous: B256,
-    mut leaves: Vec<Leaf>,
+    leaves: Vec<Leaf>,
 ) -> Result<Sealed, SealError> {
-    check_place(sequence, previous)?;
-    let count = check_leaves(&leaves)?;
-    leaves.sort_unstable_by_key(Leaf::sort_key);
-    let (debits, credits) = ledger::entries(&leaves)?;
-    let document = LeavesDocument::new(chain_id, contract, sequence, previous, &leaves).to_bytes()?;
-    let header = Header {
-        sequence,
-        count,
-        total: total(&leaves)?,
-        previous,
-        cumulative: 0,
-        jobsRoot: jobs_root(&leaves).ok_or(SealError::TotalTooLarge)?,
-        payRoot: B256::ZERO,
-        spendRoot: B256::ZERO,
-        ledgerHash: ledger_hash(&debits, &credits),
-        dataHash: keccak256(&document),
+    Draft::new(chain_id, contract, sequence, previous, leaves)?.seal(None)
+}
+
+/// The same in root mode; `before` is what the batches before this one come to.
+///
+/// # Errors
+/// As [`seal`], and when all batches together exceed 2^64 - 1 micro-USD.
+pub fn seal_root(
+    chain_id: u64,
+    contract: Address,
+    sequence: u64,
+    previous: B256,
+    before: &Totals,
+    leaves: Vec<Leaf>,
+) -> Result<Sealed, SealError> {
+    let draft = Draft::new(chain_id, contract, sequence, previous, leaves)?;
+    let totals = before.with(&draft.leaves)?;
+    draft.seal(Some(totals))
+}
+
+/// Leaves that were checked and sorted, and their place.
+struct Draft {
+    chain_id: u64,
+    contract: Address,
+    sequence: u64,
+    previous: B256,
+    count: u32,
+    leaves: Vec<Leaf>,
+}
+
+impl Draft {
+    fn new(
+        chain_id: u64,
+        contract: Address,
+        sequence: u64,
+        previous: B256,
+        mut leaves: Vec<Leaf>,
+    ) -> Result<Self, SealError> {
+        check_place(sequence, previous)?;
+        let count = check_leaves(&leaves)?;
+        leaves.sort_unstable_by_key(Leaf::sort_key);
+        Ok(Self {
+            chain_id,
+            contract,
+            sequence,
+            previous,
+            count,
+            leaves,
+        })
+    }
+
+    fn seal(self, totals: Option<Totals>) -> Result<Sealed, SealError> {
+        let (debits, credits) = ledger::entries(&self.leaves)?;
+        let document = self.document(totals.as_ref()).to_bytes()?;
+        let header = Header {
+            sequence: self.sequence,
+            count: self.count,
+            total: total(&self.leaves)?,
+            previous: self.previous,
+            jobsRoot: jobs_root(&self.leaves).ok_or(SealError::TotalTooLarge)?,
+            dataHash: keccak256(&document),
+            ..summary(totals.as_ref(), &debits, &credits)?
+        };
+        Ok(Sealed {
+            header_hash: header.hash(self.chain_id, self.contract),
+            header,
+            leaves: self.leaves,
+            document,
+            debits,
+            credits,
+            totals,
+        })
+    }
+
+    fn document(&self, totals: Option<&Totals>) -> LeavesDocument {
+        let document = LeavesDocument::new(self.chain_id, self.contract, self.sequence, self.previous, &self.leaves);
+        match totals {
+            Some(totals) => document.with_totals(totals),
+            None => document,
+        }
+    }
+}
+
+/// A header with nothing but what the mode says of accounts.
+fn summary(totals: Option<&Totals>, debits: &[B256], credits: &[B256]) -> Result<Header, SealError> {
+    let (cumulative, pay_root, spend_root) = match totals {
+        Some(totals) => (
+            totals.cumulative()?,
+            totals.pay_tree().ok_or(SealError::Empty)?.root(),
+            totals.spend_tree().ok_or(SealError::Empty)?.root(),
+        ),
+        None => (0, B256::ZERO, B256::ZERO),
     };
-    let header_hash = header.hash(chain_id, contract);
-    Ok(Sealed {
-        header,
-        header_hash,
-        leaves,
-        document,
-        debits,
-        credits,
+    Ok(Header {
+        sequence: 0,
+        count: 0,
+        total: 0,
+        cumulative,
+        previous: B256::ZERO,
+        jobsRoot: B256::ZERO,
+        payRoot: pay_root,
+        spendRoot: spend_root,
+        ledgerHash: if totals.is_some() {
+            B256::ZERO
+        } else {
+            ledger_hash(debits, credits)
+        },
+        dataHash: B256::ZERO,
     })
 }
 

@@ -15,7 +15,7 @@ pub struct Earnings {
     pub accepted: u128,
     /// In a batch that is not on chain yet.
     pub sealed: u128,
-    /// On chain, in the window in which it can be disputed.
+    /// On chain, in the window in which it can be disputed; in root mode also what was not collected from payers yet.
     pub in_window: u128,
     pub claimable: u128,
     pub claimed: u128,

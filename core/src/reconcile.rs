@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use alloy_primitives::{Address, B256};
 use serde::Serialize;
 
-use crate::batch::{Leaf, jobs_root};
+use crate::batch::{Contents, Leaf, Totals, jobs_root};
 use crate::knowledge::Knowledge;
 
 pub use drift::{Drift, Meaning};
@@ -57,6 +57,8 @@ pub struct SealedBatch {
     pub data_hash: B256,
     pub total: u128,
     pub count: u32,
+    /// Root mode only.
+    pub roots: Option<Roots>,
     /// What its status says of the chain.
     pub claims: Claim,
     /// Block that carries it, by its status.
@@ -65,6 +67,15 @@ pub struct SealedBatch {
     pub recorded: bool,
     /// Its leaves document was deleted after its retention.
     pub leaves_deleted: bool,
+}
+
+/// What a header of root mode says of accounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Roots {
+    /// Micro-USD of all batches up to this one.
+    pub cumulative: u128,
+    pub pay: B256,
+    pub spend: B256,
 }
 
 /// What a Settlement's status claims.
@@ -97,7 +108,7 @@ pub enum Document {
     Missing,
     /// There, with another hash than the header names, or unreadable.
     Altered,
-    Leaves(Vec<Leaf>),
+    Leaves(Contents),
 }
 
 /// Everything that was read, in this order.
@@ -293,7 +304,7 @@ fn documents(settlements: &[SealedBatch], ledgers: &Ledgers, drifts: &mut Vec<Dr
             None | Some(Knowledge::Unknown) => {}
             Some(Knowledge::Known(Document::Missing)) => drifts.push(Drift::DocumentMissing { sequence, data_hash }),
             Some(Knowledge::Known(Document::Altered)) => drifts.push(Drift::DocumentAltered { sequence, data_hash }),
-            Some(Knowledge::Known(Document::Leaves(leaves))) => {
+            Some(Knowledge::Known(Document::Leaves(Contents { leaves, totals }))) => {
                 let sum: u128 = leaves.iter().map(|leaf| leaf.amount).fold(0, u128::saturating_add);
                 if sum != object.total || leaves.len() != object.count as usize {
                     drifts.push(Drift::AmountDiffers {
@@ -306,9 +317,37 @@ fn documents(settlements: &[SealedBatch], ledgers: &Ledgers, drifts: &mut Vec<Dr
                 if jobs_root(leaves) != Some(object.jobs_root) {
                     drifts.push(Drift::RootDiffers { sequence });
                 }
+                if !totals_follow(object, leaves, totals.as_ref(), before(ledgers, sequence)) {
+                    drifts.push(Drift::TotalsDiffer { sequence });
+                }
             }
         }
     }
+}
+
+/// What accounts had in all before `sequence`; unknown while the document before it is.
+fn before(ledgers: &Ledgers, sequence: u64) -> Option<Totals> {
+    if sequence == 1 {
+        return Some(Totals::default());
+    }
+    match ledgers.documents.get(&(sequence - 1))? {
+        Knowledge::Known(Document::Leaves(contents)) => contents.totals.clone(),
+        _ => None,
+    }
+}
+
+/// Root mode: the totals are what the header's roots stand for, and those of the batch before with this one's leaves.
+fn totals_follow(object: &SealedBatch, leaves: &[Leaf], totals: Option<&Totals>, before: Option<Totals>) -> bool {
+    let (roots, totals) = match (object.roots, totals) {
+        (None, None) => return true,
+        (Some(roots), Some(totals)) => (roots, totals),
+        _ => return false,
+    };
+    let root = |tree: Option<crate::sum_tree::SumTree>| tree.map(|tree| tree.root());
+    let is_told = root(totals.pay_tree()) == Some(roots.pay)
+        && root(totals.spend_tree()) == Some(roots.spend)
+        && totals.cumulative().ok() == Some(roots.cumulative);
+    is_told && before.is_none_or(|before| before.with(leaves).is_ok_and(|with| with == *totals))
 }
 
 type Payment = (B256, u32, u8);
@@ -432,7 +471,7 @@ impl<'a> At<'a> {
 fn all_leaves(ledgers: &Ledgers) -> impl Iterator<Item = (u64, &Leaf)> {
     ledgers.documents.iter().flat_map(|(sequence, document)| {
         let leaves = match document {
-            Knowledge::Known(Document::Leaves(leaves)) => leaves.as_slice(),
+            Knowledge::Known(Document::Leaves(contents)) => contents.leaves.as_slice(),
             _ => &[],
         };
         leaves.iter().map(|leaf| (*sequence, leaf))

@@ -15,6 +15,7 @@ mod provider_inventory;
 mod settlement;
 mod spend_policy;
 mod stored_receipt;
+mod stored_vouchers;
 mod work_assignment;
 
 pub use gpu_provider::*;
@@ -24,6 +25,7 @@ pub use provider_inventory::*;
 pub use settlement::*;
 pub use spend_policy::*;
 pub use stored_receipt::StoredReceipt;
+pub use stored_vouchers::{StoredVoucher, StoredVouchers};
 pub use work_assignment::*;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;

@@ -15,7 +15,7 @@ mod ledgers;
 mod tests;
 
 pub use invoice::invoice_of;
-pub use ledgers::{accepted_receipts, credits_of, id_of, sealed_batch};
+pub use ledgers::{accepted_receipts, credits_of, debits_of, id_of, sealed_batch};
 
 /// A field of an object that money needs is missing or malformed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -140,7 +140,7 @@ impl SignedOrder {
     }
 }
 
-fn micro(field: &'static str, amount: u128) -> Result<u64, ConversionError> {
+pub(crate) fn micro(field: &'static str, amount: u128) -> Result<u64, ConversionError> {
     let too_large = |_| ConversionError {
         field,
         message: format!("{amount} micro-USD is more than 2^64 - 1"),

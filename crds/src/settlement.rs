@@ -49,14 +49,14 @@ pub struct SettlementSpec {
     pub pay_root: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spend_root: Option<String>,
-    /// Of debits and credits; zero in root mode, where there are none.
+    /// Of debits and credits; zero in root mode, where they are not posted.
     pub ledger_hash: String,
     /// keccak256 of the leaves document.
     pub data_hash: String,
     pub header_hash: String,
     /// Key of the leaves document in the hub's object store.
     pub data_key: String,
-    /// Packed `address | uint96`, 0x-prefixed, ascending.
+    /// What the batch takes and gives, packed `address | uint96`, 0x-prefixed, ascending. Root mode does not post it.
     #[schemars(length(max = 4096))]
     pub debits: Vec<String>,
     #[schemars(length(max = 4096))]

@@ -4,7 +4,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, Time};
+use crate::{Condition, SettlementMode, Time};
 
 #[derive(CustomResource, JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
@@ -93,6 +93,12 @@ pub struct PayerOnChain {
     /// Spent in the day (UTC) of the block.
     pub spent_today_micro: u64,
     pub order_key_expiry: u64,
+    /// How the contract moves money.
+    #[serde(default)]
+    pub mode: SettlementMode,
+    /// Root mode: what vouchers have moved out of the deposit since the first batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collected_micro: Option<u64>,
     pub block_number: u64,
     pub block_hash: String,
     pub block_time: u64,

@@ -1,4 +1,6 @@
-//! Every key of the hub store, in one place; receipts' keys are [`StoredReceipt::key`](spillway_crds::StoredReceipt::key).
+//! Every key of the hub store, in one place; those of receipts, leaves documents and vouchers stand at their types:
+//! [`StoredReceipt`](spillway_crds::StoredReceipt), [`LeavesDocument`](spillway_core::batch::LeavesDocument),
+//! [`StoredVouchers`](spillway_crds::StoredVouchers).
 //!
 //! A key is relative to the prefix of `SPILLWAY_STORE_URL`; it never starts with a slash.
 
@@ -36,11 +38,6 @@ pub fn published(job_uid: &str) -> String {
 /// Results of a job without an output store of its own.
 pub fn job_results(job_uid: &str) -> String {
     format!("jobs/{job_uid}/results.jsonl")
-}
-
-/// Leaves document of a settlement.
-pub fn settlement(data_hash: &str) -> String {
-    format!("settlements/{data_hash}.json")
 }
 
 /// All verdicts of one kind over one provider; ends in a slash.

@@ -63,6 +63,7 @@ async fn lead(
         batch_limits(&settings)?,
         sealed.clone(),
     )
+    .in_mode(settings.settlement_mode.into())
     .keeping_leaves_for(SignedDuration::try_from(settings.leaves_retention).context("LEAVES_RETENTION is too long")?);
     let probing = Probing {
         named: settings.probe_targets,
@@ -96,5 +97,6 @@ fn batch_limits(settings: &Settings) -> anyhow::Result<BatchLimits> {
         leaves: usize::from(settings.batch_leaves),
         oldest,
         value: settings.batch_value.map_or(u128::MAX, |value| value.0.into()),
+        ..BatchLimits::default()
     })
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use alloy_primitives::Address;
 use clap::{Parser, ValueEnum};
 use spillway_core::money::MicroUsd;
-use spillway_crds::{DataClass, names};
+use spillway_crds::{DataClass, SettlementMode, names};
 
 use crate::provider::NamedTarget;
 
@@ -33,6 +33,9 @@ pub struct Settings {
     /// Settlement contract.
     #[arg(long, env = "SETTLEMENT_CONTRACT")]
     pub settlement_contract: Address,
+    /// How that contract moves money; fixed at its deployment.
+    #[arg(long, env = "SETTLEMENT_MODE", value_enum, default_value_t = Mode::Ledger)]
+    pub settlement_mode: Mode,
     /// Data class of jobs that name none; a job may be stricter, never looser.
     #[arg(long, env = "DEFAULT_DATA_CLASS", value_enum, default_value_t = DefaultDataClass::Public)]
     pub default_data_class: DefaultDataClass,
@@ -54,6 +57,24 @@ pub struct Settings {
     /// Probe addresses in private networks are measured too; by default only public addresses are.
     #[arg(long, env = "PROBE_PRIVATE_NETWORKS")]
     pub probe_private_networks: bool,
+}
+
+/// [`SettlementMode`], as Settlements write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    #[value(name = "Ledger")]
+    Ledger,
+    #[value(name = "Root")]
+    Root,
+}
+
+impl From<Mode> for SettlementMode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Ledger => Self::Ledger,
+            Mode::Root => Self::Root,
+        }
+    }
 }
 
 /// [`DataClass`], as InferenceJobs write it.

@@ -32,6 +32,7 @@ const LIMITS: BatchLimits = BatchLimits {
     leaves: 2,
     oldest: SignedDuration::from_secs(3600),
     value: u128::MAX,
+    gas: None,
 };
 const PAYER: &str = "0xbBbBBBBbbBBBbbbBbbBbbbbBBbBbbbbBbBbbBBbB";
 const PAYOUT: &str = "0xaAaAaAaaAaAaAaaAaAAAAAAAAaaaAaAaAaaAaaAa";
@@ -85,12 +86,14 @@ async fn key(client: &Client, namespace: &str) -> OrderKey {
         },
     }))
     .unwrap();
-    let absent = OrderKey::load(client.clone(), namespace, &policy).await;
+    let absent = OrderKey::load(client.clone(), namespace, &policy.spec.order_signing_key).await;
     assert!(matches!(absent, Err(KeyError::NotFound(_))), "{absent:?}");
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let secret = json!({"metadata": {"name": "order-key"}, "stringData": {"key": format!("0x{}", "11".repeat(32))}});
     create(&secrets, secret).await;
-    OrderKey::load(client.clone(), namespace, &policy).await.unwrap()
+    OrderKey::load(client.clone(), namespace, &policy.spec.order_signing_key)
+        .await
+        .unwrap()
 }
 
 fn accepted(number: u16, kind: &str, amount: u64) -> Value {

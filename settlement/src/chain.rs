@@ -19,11 +19,12 @@ mod send;
 use std::fmt;
 
 use alloy::primitives::{Address, B256};
+use spillway_core::batch::Header;
 use spillway_core::knowledge::Knowledge;
 
 pub use books::Books;
 pub use disputes::{Challenge, Challenges, Stage};
-pub use earned::Earned;
+pub use earned::{Earned, RootBooks};
 pub use endpoint::AskError;
 pub use endpoints::{Chain, Confirm, Reach};
 pub use head::Head;
@@ -78,6 +79,7 @@ pub enum Diagnosis {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Archived {
     pub header_hash: B256,
+    pub header: Header,
     pub inclusion: Inclusion,
 }
 

@@ -8,7 +8,9 @@ use alloy::rpc::types::TransactionRequest;
 use alloy::signers::local::PrivateKeySigner;
 use serde::Serialize;
 
-use crate::contract::{Revert, SpillwaySettlement, VERSION, claim_calldata};
+use crate::chain::Place;
+use crate::claims::Claims;
+use crate::contract::{Revert, SpillwaySettlement, VERSION};
 
 const POLL: Duration = Duration::from_millis(250);
 const MINED_TIMEOUT: Duration = Duration::from_secs(180);
@@ -34,6 +36,10 @@ pub enum CallError {
     ChainId { found: u64, wanted: u64 },
     #[error("{contract} has version `{found}`, known is `{VERSION}`")]
     Version { contract: Address, found: String },
+    #[error(
+        "what the provider can claim is not known: the chain, or in root mode a leaves document, cannot be asked; the log says which"
+    )]
+    Unknown,
     #[error(transparent)]
     Rpc(#[from] alloy::transports::TransportError),
     #[error(transparent)]
@@ -48,33 +54,34 @@ pub enum CallError {
     NothingDeployed(B256),
 }
 
-/// Claims for `provider`, paying gas with `signer`.
+/// Claims for `provider`, paying gas with `signer`; `rpc_url` sends.
 ///
 /// # Errors
-/// When the chain does not fit, cannot be asked, or the call fails.
+/// When the chain does not fit, chain or documents cannot be asked, or the call fails.
 pub async fn claim(
+    claims: &Claims,
     rpc_url: &str,
-    chain_id: u64,
-    contract: Address,
     provider: Address,
     signer: PrivateKeySigner,
 ) -> Result<Claimed, CallError> {
+    let Place { chain_id, contract } = claims.chain.place;
     let endpoint = connect(rpc_url, chain_id, signer).await?;
     let instance = SpillwaySettlement::new(contract, &endpoint);
     let found = instance.VERSION().call().await?;
     if found != VERSION {
         return Err(CallError::Version { contract, found });
     }
+    let found = claims.of(provider).await.known().ok_or(CallError::Unknown)?;
     let before = instance.balances(provider).call().await?;
-    let transaction = match before.claimable {
+    let transaction = match found.earned.claimable {
         0 => None,
-        _ => Some(call(&endpoint, contract, claim_calldata(provider)).await?),
+        _ => Some(call(&endpoint, contract, found.calldata).await?),
     };
     let after = instance.balances(provider).call().await?;
     Ok(Claimed {
         provider,
         paid_micro: after.claimed.saturating_sub(before.claimed),
-        pending_micro: after.pending,
+        pending_micro: found.earned.in_window,
         transaction,
     })
 }
@@ -105,6 +112,9 @@ pub(crate) async fn call(provider: &DynProvider, to: Address, calldata: Bytes) -
 
 /// Sends and polls the receipt ourselves: alloy's own waiting can hang on a transaction that was replaced or dropped.
 pub(crate) async fn send(provider: &DynProvider, request: TransactionRequest) -> Result<B256, CallError> {
+    // The block that mines it may do more than the one that was asked: an epoch's first touch of an account rolls it over.
+    let gas = provider.estimate_gas(request.clone()).await.map_err(refused)?;
+    let request = request.gas_limit(gas + gas / 4);
     let hash = *provider.send_transaction(request).await.map_err(refused)?.tx_hash();
     match tokio::time::timeout(MINED_TIMEOUT, mined(provider, hash)).await {
         Err(_) => Err(CallError::NotMined(hash)),

@@ -11,8 +11,10 @@ use spillway_core::knowledge::Knowledge;
 use spillway_core::money::MicroUsd;
 use tokio_util::sync::CancellationToken;
 
-use crate::chain::{Chain, Earned};
+use crate::chain::Earned;
 use crate::claim::{CallError, Claimed, claim};
+use crate::claims::Claims;
+use crate::ticks::Ticks;
 
 /// When a claim is made.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +57,7 @@ pub fn decide(earned: Knowledge<Earned>, cost: Knowledge<ClaimCost>, terms: &Ter
 /// One provider's claims.
 #[derive(Debug)]
 pub struct Claimer {
-    pub chain: Chain,
+    pub claims: Claims,
     /// Endpoint that sends.
     pub rpc_url: String,
     pub provider: Address,
@@ -70,17 +72,11 @@ impl Claimer {
     /// # Errors
     /// None: failures are logged.
     pub async fn run(self, cancelled: CancellationToken) -> anyhow::Result<()> {
-        let passes = async {
-            let mut ticks = tokio::time::interval(self.every);
-            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            loop {
-                ticks.tick().await;
-                if let Err(error) = self.pass().await {
-                    tracing::warn!(%error, "the claim failed; it is safe to repeat");
-                }
-            }
-        };
-        cancelled.run_until_cancelled(passes).await;
+        let mut ticks = Ticks::every(self.every, cancelled);
+        while ticks
+            .pass("the claim failed; it is safe to repeat", || self.pass())
+            .await
+        {}
         Ok(())
     }
 
@@ -89,22 +85,17 @@ impl Claimer {
     /// # Errors
     /// When the claim fails.
     pub async fn pass(&self) -> Result<Option<Claimed>, CallError> {
-        let earned = self.chain.earned(self.provider).await;
-        let cost = self.chain.claim_cost(self.provider).await;
-        let decision = decide(earned, cost, &self.terms);
+        let found = self.claims.of(self.provider).await;
+        let cost = match &found {
+            Knowledge::Known(found) => self.claims.chain.claim_cost(self.provider, &found.calldata).await,
+            Knowledge::Unknown => Knowledge::Unknown,
+        };
+        let decision = decide(found.map(|found| found.earned), cost, &self.terms);
         tracing::info!(provider = %self.provider, ?decision, "claim");
         if decision != Decision::Claim {
             return Ok(None);
         }
-        let place = self.chain.place;
-        let paid = claim(
-            &self.rpc_url,
-            place.chain_id,
-            place.contract,
-            self.provider,
-            self.signer.clone(),
-        )
-        .await?;
+        let paid = claim(&self.claims, &self.rpc_url, self.provider, self.signer.clone()).await?;
         tracing::info!(provider = %self.provider, paid_micro = paid.paid_micro, transaction = ?paid.transaction, "claimed");
         Ok(Some(paid))
     }

@@ -2,7 +2,7 @@
 
 use alloy::primitives::{Address, B256, Bytes, U256};
 use alloy::sol_types::{SolCall, SolInterface};
-use spillway_core::batch::{Header, Leaf};
+use spillway_core::batch::{Header, Leaf, Voucher};
 use spillway_core::order::Order;
 
 /// Version that the contract must name.
@@ -58,7 +58,7 @@ mod bindings {
     );
 }
 pub use bindings::ISpillwayDisputes;
-pub use bindings::ISpillwaySettlement::{Balances, Parameters};
+pub use bindings::ISpillwaySettlement::{Balances, Parameters, Totals};
 use bindings::SpillwaySettlement::SpillwaySettlementErrors as Errors;
 pub use bindings::{
     AccessManager, SpillwayDisputes, SpillwaySettlement, SpillwaySigners, SpillwayStake, SpillwaySums, TestToken,
@@ -72,6 +72,8 @@ pub struct Revert {
     pub message: String,
     /// Whether no later state of the chain can make the same batch pass.
     pub permanent: bool,
+    /// Whose deposit, key or signature stands against it.
+    pub payer: Option<Address>,
 }
 
 impl Revert {
@@ -80,6 +82,7 @@ impl Revert {
             reason: reason.to_owned(),
             message,
             permanent,
+            payer: None,
         }
     }
 
@@ -216,37 +219,51 @@ fn describe_curable(error: Errors) -> Revert {
                 error.cumulative, error.escrow
             ),
         ),
+        payers => return describe_payer(payers),
+    };
+    Revert::new(reason, message, false)
+}
+
+/// What a payer can cure.
+fn describe_payer(error: Errors) -> Revert {
+    let (payer, reason, what) = match error {
         Errors::OrderKeyMissing(error) => (
+            error.payer,
             "OrderKeyMissing",
-            format!(
-                "payer {} has authorised no order key: call authorizeOrderKey",
-                error.payer
-            ),
+            "has authorised no order key: call authorizeOrderKey".to_owned(),
         ),
         Errors::OrderKeyExpired(error) => (
+            error.payer,
             "OrderKeyExpired",
-            format!(
-                "the order key of payer {} expired at {}: authorise it again",
-                error.payer, error.expiry
-            ),
+            format!("had an order key until {}: authorise it again", error.expiry),
         ),
         Errors::DailyCapExceeded(error) => (
+            error.payer,
             "DailyCapExceeded",
             format!(
-                "payer {} would spend {} micro-USD today, the key's cap is {}: wait for the next day (UTC) or raise it",
-                error.payer, error.spent, error.capPerDay
+                "would spend {} micro-USD today, the key's cap is {}: wait for the next day (UTC) or raise it",
+                error.spent, error.capPerDay
             ),
         ),
         Errors::DepositTooSmall(error) => (
+            error.payer,
             "DepositTooSmall",
             format!(
-                "payer {} has deposited {} micro-USD, the batch needs {}",
-                error.payer, error.deposit, error.debit
+                "has deposited {} micro-USD, the batch needs {}",
+                error.deposit, error.debit
             ),
         ),
-        other => ("Unexpected", format!("{other:?}")),
+        Errors::SignatureRefused(error) => (
+            error.payer,
+            "SignatureRefused",
+            "has no key that signed this, or revoked it too long ago".to_owned(),
+        ),
+        other => return Revert::new("Unexpected", format!("{other:?}"), false),
     };
-    Revert::new(reason, message, false)
+    Revert {
+        payer: Some(payer),
+        ..Revert::new(reason, format!("payer {payer} {what}"), false)
+    }
 }
 
 /// Calldata of `post`, in ledger mode.
@@ -377,7 +394,53 @@ fn disputes_leaf(leaf: &Leaf) -> SpillwayDisputes::Leaf {
     }
 }
 
-/// Calldata of `claim`.
+/// A header as the contract's event tells it.
+pub fn posted_header(header: &SpillwaySettlement::Header) -> Header {
+    Header {
+        sequence: header.sequence,
+        count: header.count,
+        total: header.total,
+        cumulative: header.cumulative,
+        previous: header.previous,
+        jobsRoot: header.jobsRoot,
+        payRoot: header.payRoot,
+        spendRoot: header.spendRoot,
+        ledgerHash: header.ledgerHash,
+        dataHash: header.dataHash,
+    }
+}
+
+/// Calldata of `claimWithProof`; `proof` is of [`spillway_core::sum_tree::SumTree::proof`].
+pub fn claim_with_proof_calldata(header: &Header, provider: Address, cumulative: u128, proof: Vec<B256>) -> Bytes {
+    SpillwaySettlement::claimWithProofCall {
+        header: contract_header(header),
+        provider,
+        cumulative,
+        proof,
+    }
+    .abi_encode()
+    .into()
+}
+
+/// Calldata of `collect`: vouchers, each with its signature.
+pub fn collect_calldata(vouchers: &[(Voucher, Vec<u8>)]) -> Bytes {
+    let (vouchers, signatures) = vouchers
+        .iter()
+        .map(|(voucher, signature)| {
+            let voucher = SpillwaySettlement::Voucher {
+                payer: voucher.payer,
+                sequence: voucher.sequence,
+                cumulative: voucher.cumulative,
+            };
+            (voucher, Bytes::from(signature.clone()))
+        })
+        .unzip();
+    SpillwaySettlement::collectCall { vouchers, signatures }
+        .abi_encode()
+        .into()
+}
+
+/// Calldata of `claim`, in ledger mode.
 pub fn claim_calldata(provider: Address) -> Bytes {
     SpillwaySettlement::claimCall { provider }.abi_encode().into()
 }

@@ -2,14 +2,17 @@
 //!
 //! In: Settlements (the write-ahead log is their status), what the chain says ([`chain::ChainView`]).
 //! Out: signed transactions, statuses. [`advance`] decides and is pure; [`chain`] and [`poster`] do the IO.
-//! Beside it: [`payers`] says on SpendPolicies what the chain holds, [`reconcile`] compares the ledgers, [`claimer`] takes
-//! what providers earned, [`orders`] shows signed orders to the contracts when they ask.
+//! Beside it: [`payers`] says on SpendPolicies what the chain holds, [`reconcile`] compares the ledgers, [`collector`] brings
+//! in what payers owe in root mode, [`claimer`] takes what providers earned, [`orders`] shows signed orders to the contracts
+//! when they ask.
 //! May depend on core and crds.
 
 pub mod advance;
 pub mod chain;
 pub mod claim;
 pub mod claimer;
+pub mod claims;
+pub mod collector;
 pub mod contract;
 pub mod deploy;
 pub mod orders;
@@ -18,4 +21,5 @@ pub mod perform;
 pub mod poster;
 pub mod reconcile;
 pub mod signer;
+mod ticks;
 pub mod transaction;

@@ -1,5 +1,5 @@
-//! `spillway-settlement`: the poster (no subcommand), `show-orders` beside it, `claim` for providers, `deploy-dev` for
-//! development chains.
+//! `spillway-settlement`: the poster (no subcommand), `show-orders` and `collect-vouchers` beside it, `claim` for providers,
+//! `deploy-dev` for development chains.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,6 +17,8 @@ use spillway_process::{Health, Tasks};
 use spillway_settlement::advance::{Policy, TRANSACTION_GAS_MAX};
 use spillway_settlement::chain::{Chain, Confirm, Place, Reach};
 use spillway_settlement::claimer::{Claimer, Terms};
+use spillway_settlement::claims::Claims;
+use spillway_settlement::collector::Collector;
 use spillway_settlement::deploy::{Mode, Plan, deploy};
 use spillway_settlement::orders::{Evidence, OrderShower};
 use spillway_settlement::payers::Payers;
@@ -40,6 +42,8 @@ struct Arguments {
 enum Command {
     /// Pay a provider what has matured; anyone may call it, only the provider is paid.
     Claim(ClaimArguments),
+    /// Root mode: collect what payers owe, by the vouchers in the hub's store; anyone may call it.
+    CollectVouchers(CollectArguments),
     /// Show signed orders to the contracts: when a line is challenged, and when a payer leaves before it has paid.
     ShowOrders(ShowOrdersArguments),
     /// Deploy test token and contracts on a development chain, and print their addresses as JSON.
@@ -143,6 +147,12 @@ struct ClaimArguments {
     /// USD per coin of the chain, for --every.
     #[arg(long, env = "COIN_PRICE")]
     coin_price: Option<MicroUsd>,
+    /// Where the leaves documents lie, for root mode: `https://host/prefix`, or the hub's `s3://bucket/prefix`.
+    #[arg(long, env = "DOCUMENTS_URL")]
+    documents_url: Option<String>,
+    /// Block that the contract was made in, for root mode: no older one is searched for its events.
+    #[arg(long, env = "FROM_BLOCK", default_value_t = 0)]
+    from_block: u64,
     /// The largest part of a claim that gas may take, for --every, in per cent.
     #[arg(long, env = "GAS_SHARE", default_value_t = 1.0, value_parser = per_cent)]
     gas_share: f64,
@@ -170,6 +180,35 @@ struct ShowOrdersArguments {
     /// Challenges and leaving payers are looked for this often.
     #[arg(long, env = "SHOW_EVERY", default_value = "30s", value_parser = spillway_core::duration::parse)]
     every: Duration,
+    /// Health and metrics.
+    #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
+    listen: SocketAddr,
+    /// A key of its own, which needs coins and no right: not the poster's.
+    #[command(flatten)]
+    key: KeySource,
+}
+
+#[derive(Args)]
+struct CollectArguments {
+    #[arg(long, env = "CHAIN_ID")]
+    chain_id: u64,
+    #[arg(long, env = "SETTLEMENT_CONTRACT")]
+    contract: Address,
+    #[command(flatten)]
+    reach: ReachArguments,
+    /// The hub's object store, `s3://bucket/prefix`, read only: leaves documents and vouchers.
+    #[arg(long, env = "SPILLWAY_STORE_URL")]
+    store_url: String,
+    /// Namespace of the Settlements.
+    #[arg(long, env = "POD_NAMESPACE", default_value = SYSTEM_NAMESPACE)]
+    namespace: String,
+    /// Collected this often. What is not collected counts against a payer's cap and deposit, and must be within the
+    /// contract's withdraw delay.
+    #[arg(long, env = "COLLECT_EVERY", default_value = "1h", value_parser = spillway_core::duration::parse)]
+    every: Duration,
+    /// Collect once, print how much came in, and end.
+    #[arg(long)]
+    once: bool,
     /// Health and metrics.
     #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
     listen: SocketAddr,
@@ -226,6 +265,7 @@ async fn main() -> anyhow::Result<()> {
     match arguments.command {
         None => post(arguments.post).await,
         Some(Command::Claim(claim)) => run_claim(claim).await,
+        Some(Command::CollectVouchers(collect)) => run_collect(collect).await,
         Some(Command::ShowOrders(show)) => run_show_orders(show).await,
         Some(Command::DeployDev(deploy)) => run_deploy(deploy).await,
     }
@@ -276,12 +316,7 @@ async fn run_show_orders(arguments: ShowOrdersArguments) -> anyhow::Result<()> {
         chain_id: arguments.chain_id,
         contract: arguments.contract,
     };
-    let rpc_url = arguments
-        .reach
-        .rpc_urls
-        .first()
-        .cloned()
-        .context("--rpc-url (RPC_URL) is required")?;
+    let rpc_url = sending_endpoint(&arguments.reach)?;
     let chain = Chain::new(reach(arguments.reach), place, signer.address())?;
     let (registry, health) = (Registry::new(), Health::default());
     chain.register(&registry)?;
@@ -297,6 +332,38 @@ async fn run_show_orders(arguments: ShowOrdersArguments) -> anyhow::Result<()> {
     tasks.spawn("health", async move { Ok(served.await?) });
     tasks.spawn("orders", shower.run(tasks.token()));
     tasks.run().await
+}
+
+async fn run_collect(arguments: CollectArguments) -> anyhow::Result<()> {
+    let signer = arguments.key.load()?;
+    let place = Place {
+        chain_id: arguments.chain_id,
+        contract: arguments.contract,
+    };
+    let rpc_url = sending_endpoint(&arguments.reach)?;
+    let chain = Chain::new(reach(arguments.reach), place, signer.address())?;
+    let (registry, health) = (Registry::new(), Health::default());
+    chain.register(&registry)?;
+    chain.check().await?;
+    let client = kube::Client::try_default().await.context("no way to the API server")?;
+    let documents = Documents::connect(&arguments.store_url)?;
+    let mut collector = Collector::new(client, &arguments.namespace, chain, documents, rpc_url, signer);
+    collector.every = arguments.every;
+    if arguments.once {
+        let collected_micro = collector.pass().await?;
+        return print(&serde_json::json!({ "collectedMicro": collected_micro }));
+    }
+    let mut tasks = Tasks::default();
+    health.set_ready(true);
+    let served = spillway_process::serve(arguments.listen, health, registry, tasks.token());
+    tasks.spawn("health", async move { Ok(served.await?) });
+    tasks.spawn("collector", collector.run(tasks.token()));
+    tasks.run().await
+}
+
+fn sending_endpoint(arguments: &ReachArguments) -> anyhow::Result<String> {
+    let first = arguments.rpc_urls.first().cloned();
+    first.context("--rpc-url (RPC_URL) is required")
 }
 
 fn reach(arguments: ReachArguments) -> Reach {
@@ -330,14 +397,24 @@ async fn run_claim(arguments: ClaimArguments) -> anyhow::Result<()> {
     if let (Some(every), Some(coin)) = (arguments.every, arguments.coin_price) {
         return keep_claiming(&arguments, signer, every, coin).await;
     }
-    let ClaimArguments {
-        rpc_url,
-        chain_id,
-        contract,
-        provider,
-        ..
-    } = arguments;
-    print(&spillway_settlement::claim::claim(&rpc_url, chain_id, contract, provider, signer).await?)
+    let claims = claims(&arguments, signer.address())?;
+    claims.chain.check().await?;
+    let ClaimArguments { rpc_url, provider, .. } = arguments;
+    print(&spillway_settlement::claim::claim(&claims, &rpc_url, provider, signer).await?)
+}
+
+fn claims(arguments: &ClaimArguments, account: Address) -> anyhow::Result<Claims> {
+    let place = Place {
+        chain_id: arguments.chain_id,
+        contract: arguments.contract,
+    };
+    let reach = Reach {
+        from_block: arguments.from_block,
+        // What has matured is final already: the newest block tells.
+        ..Reach::of(std::slice::from_ref(&arguments.rpc_url), Confirm::Latest)
+    };
+    let documents = arguments.documents_url.as_deref().map(Documents::connect).transpose()?;
+    Ok(Claims::new(Chain::new(reach, place, account)?, documents))
 }
 
 async fn keep_claiming(
@@ -346,14 +423,8 @@ async fn keep_claiming(
     every: Duration,
     coin: MicroUsd,
 ) -> anyhow::Result<()> {
-    let place = Place {
-        chain_id: arguments.chain_id,
-        contract: arguments.contract,
-    };
-    let urls = std::slice::from_ref(&arguments.rpc_url);
     let claimer = Claimer {
-        // What has matured is final already: the newest block tells.
-        chain: Chain::new(Reach::of(urls, Confirm::Latest), place, signer.address())?,
+        claims: claims(arguments, signer.address())?,
         rpc_url: arguments.rpc_url.clone(),
         provider: arguments.provider,
         signer,

@@ -1,6 +1,7 @@
 //! Says on each SpendPolicy what the chain holds of its payer, so that the operator, which asks no chain, seals only
 //! what can be posted. Facts that could not be asked are not written: the old ones age, and are none after five minutes.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use alloy::primitives::Address;
@@ -9,10 +10,11 @@ use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde_json::json;
 use spillway_core::knowledge::Knowledge;
-use spillway_crds::{PayerOnChain, SpendPolicy, Time};
+use spillway_crds::{PayerOnChain, SettlementMode, SpendPolicy, Time};
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::{BlockFact, Chain, PayerFact, Place};
+use crate::ticks::Ticks;
 
 const PERIOD: Duration = Duration::from_secs(10);
 /// What has not changed is written again this often, so that the operator knows that it was asked.
@@ -27,6 +29,7 @@ const MOST: u64 = i64::MAX as u64;
 pub struct Payers {
     policies: Api<SpendPolicy>,
     chain: Chain,
+    mode: OnceLock<SettlementMode>,
     pub period: Duration,
 }
 
@@ -35,6 +38,7 @@ impl Payers {
         Self {
             policies: Api::all(client),
             chain,
+            mode: OnceLock::new(),
             period: PERIOD,
         }
     }
@@ -42,17 +46,9 @@ impl Payers {
     /// # Errors
     /// None: a pass that failed is logged and made again.
     pub async fn run(self, cancelled: CancellationToken) -> anyhow::Result<()> {
-        let passes = async {
-            let mut ticks = tokio::time::interval(self.period);
-            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            loop {
-                ticks.tick().await;
-                if let Err(error) = self.pass(Timestamp::now()).await {
-                    tracing::warn!(%error, "what payers have on chain could not be written");
-                }
-            }
-        };
-        cancelled.run_until_cancelled(passes).await;
+        let mut ticks = Ticks::every(self.period, cancelled);
+        let failed = "what payers have on chain could not be written";
+        while ticks.pass(failed, || self.pass(Timestamp::now())).await {}
         Ok(())
     }
 
@@ -62,7 +58,8 @@ impl Payers {
     /// When the API server cannot be asked or refuses.
     pub async fn pass(&self, now: Timestamp) -> kube::Result<()> {
         let policies = self.policies.list(&ListParams::default()).await?.items;
-        let Knowledge::Known(block) = self.chain.common_block().await else {
+        let (Knowledge::Known(block), Knowledge::Known(mode)) = (self.chain.common_block().await, self.mode().await)
+        else {
             return Ok(());
         };
         for policy in policies {
@@ -72,13 +69,36 @@ impl Payers {
             let Knowledge::Known(fact) = self.chain.payer(payer, block).await else {
                 continue;
             };
-            let facts = facts(&self.chain.place, payer, fact, block, now);
+            let Knowledge::Known(books) = self.books(mode, payer, block).await else {
+                continue;
+            };
+            let facts = facts(&self.chain.place, payer, fact, books, block, now);
             let before = policy.status.as_ref().and_then(|status| status.chain.as_ref());
             if is_due(before, &facts) {
                 self.write(&policy.name_any(), &facts).await?;
             }
         }
         Ok(())
+    }
+
+    /// Asked until it is known; it never changes.
+    async fn mode(&self) -> Knowledge<SettlementMode> {
+        if let Some(mode) = self.mode.get() {
+            return Knowledge::Known(*mode);
+        }
+        let asked = self.chain.mode().await;
+        asked.map(|mode| *self.mode.get_or_init(|| mode))
+    }
+
+    async fn books(&self, mode: SettlementMode, payer: Address, block: BlockFact) -> Knowledge<Books> {
+        let collected = match mode {
+            SettlementMode::Ledger => None,
+            SettlementMode::Root => match self.chain.collected(payer, block).await {
+                Knowledge::Known(collected) => Some(collected),
+                Knowledge::Unknown => return Knowledge::Unknown,
+            },
+        };
+        Knowledge::Known(Books { mode, collected })
     }
 
     async fn write(&self, policy: &str, facts: &PayerOnChain) -> kube::Result<()> {
@@ -98,7 +118,21 @@ impl Payers {
     }
 }
 
-fn facts(place: &Place, payer: Address, fact: PayerFact, block: BlockFact, now: Timestamp) -> PayerOnChain {
+/// How the contract moves money, and in root mode what it has collected of a payer, micro-USD.
+#[derive(Clone, Copy, Debug)]
+struct Books {
+    mode: SettlementMode,
+    collected: Option<u128>,
+}
+
+fn facts(
+    place: &Place,
+    payer: Address,
+    fact: PayerFact,
+    books: Books,
+    block: BlockFact,
+    now: Timestamp,
+) -> PayerOnChain {
     let most = |amount: u128| u64::try_from(amount).unwrap_or(MOST).min(MOST);
     PayerOnChain {
         chain_id: place.chain_id,
@@ -110,6 +144,8 @@ fn facts(place: &Place, payer: Address, fact: PayerFact, block: BlockFact, now: 
         cap_per_day_micro: most(fact.cap_per_day),
         spent_today_micro: most(fact.spent_today),
         order_key_expiry: fact.expiry.min(MOST),
+        mode: books.mode,
+        collected_micro: books.collected.map(most),
         block_number: block.number,
         block_hash: block.hash.to_string(),
         block_time: block.time,
@@ -155,7 +191,11 @@ mod tests {
             time: 0,
         };
         let now = Timestamp::from_second(second).unwrap();
-        facts(&place, Address::ZERO, fact, block, now)
+        let books = Books {
+            mode: SettlementMode::Ledger,
+            collected: None,
+        };
+        facts(&place, Address::ZERO, fact, books, block, now)
     }
 
     #[test]

@@ -122,11 +122,73 @@ fn the_document_is_canonical_and_reads_back() {
     assert_eq!(document.to_bytes().unwrap(), sealed.document);
     let newer = String::from_utf8(sealed.document)
         .unwrap()
-        .replace("\"version\":1", "\"version\":2");
+        .replace("\"version\":1", "\"version\":3");
     assert!(matches!(
         LeavesDocument::parse(newer.as_bytes()),
-        Err(DocumentError::Version(2))
+        Err(DocumentError::Version(3))
     ));
+}
+
+// Root mode
+
+fn seal_two(first: &[Leaf], second: &[Leaf]) -> (Sealed, Sealed) {
+    let one = seal_root(31337, CONTRACT, 1, B256::ZERO, &Totals::default(), first.to_vec()).unwrap();
+    let before = one.totals.clone().unwrap();
+    let two = seal_root(31337, CONTRACT, 2, one.header_hash, &before, second.to_vec()).unwrap();
+    (one, two)
+}
+
+#[test]
+fn a_root_batch_carries_what_the_ones_before_it_came_to() {
+    let (one, two) = seal_two(&[leaf(1, 0, 9, 5, 10)], &[leaf(1, 1, 9, 4, 20), leaf(2, 0, 8, 5, 30)]);
+    assert_eq!((one.header.cumulative, two.header.cumulative), (10, 60));
+    let totals = two.totals.unwrap();
+    let of = |sums: &std::collections::BTreeMap<Address, u128>, byte| sums.get(&Address::repeat_byte(byte)).copied();
+    assert_eq!((of(&totals.earned, 5), of(&totals.earned, 4)), (Some(40), Some(20)));
+    assert_eq!((of(&totals.spent, 9), of(&totals.spent, 8)), (Some(30), Some(30)));
+    assert_eq!(two.header.payRoot, totals.pay_tree().unwrap().root());
+    assert_eq!(two.header.spendRoot, totals.spend_tree().unwrap().root());
+    assert!(two.header.ledgerHash.is_zero(), "nothing is booked");
+}
+
+#[test]
+fn a_root_document_proves_every_claim_by_itself() {
+    let (_, sealed) = seal_two(&[leaf(1, 0, 9, 5, 10)], &[leaf(1, 1, 9, 4, 20)]);
+    insta::assert_snapshot!(String::from_utf8(sealed.document.clone()).unwrap());
+    assert_eq!(keccak256(&sealed.document), sealed.header.dataHash);
+    let document = LeavesDocument::parse(&sealed.document).unwrap();
+    assert_eq!(document.totals().unwrap(), sealed.totals);
+    assert_eq!(document.leaves().unwrap(), sealed.leaves);
+    assert_eq!(document.to_bytes().unwrap(), sealed.document);
+
+    let text = String::from_utf8(sealed.document).unwrap();
+    let older = text.replace("\"version\":2", "\"version\":1");
+    assert!(matches!(
+        LeavesDocument::parse(older.as_bytes()),
+        Err(DocumentError::Accounts(_))
+    ));
+    let twice = text.replace(&"04".repeat(20), &"05".repeat(20));
+    let twice = LeavesDocument::parse(twice.as_bytes()).unwrap();
+    assert!(matches!(twice.totals(), Err(DocumentError::Accounts("earned"))));
+}
+
+#[test]
+fn all_batches_together_fit_what_the_contract_holds() {
+    let before = Totals::default()
+        .with(&[leaf(1, 0, 9, 5, u128::from(u64::MAX) - 1)])
+        .unwrap();
+    let after = |amount| {
+        seal_root(
+            31337,
+            CONTRACT,
+            2,
+            B256::repeat_byte(1),
+            &before,
+            vec![leaf(2, 0, 9, 5, amount)],
+        )
+    };
+    assert!(after(1).is_ok());
+    assert!(matches!(after(2), Err(SealError::TotalTooLarge)));
 }
 
 fn any_leaves() -> impl Strategy<Value = Vec<Leaf>> {
@@ -159,6 +221,18 @@ proptest! {
         prop_assert_eq!(sum(&sealed.credits), total);
         prop_assert_eq!(sealed.header.total, total);
         prop_assert!(sealed.debits.is_sorted() && sealed.credits.is_sorted());
+    }
+
+    #[test]
+    fn what_is_earned_in_all_is_what_is_spent_in_all(first in any_leaves(), second in any_leaves()) {
+        let second: Vec<Leaf> = second.into_iter().map(|leaf| Leaf { job: B256::ZERO, ..leaf }).collect();
+        let (one, two) = seal_two(&first, &second);
+        let totals = two.totals.unwrap();
+        prop_assert_eq!(totals.earned.values().sum::<u128>(), two.header.cumulative);
+        prop_assert_eq!(totals.spent.values().sum::<u128>(), two.header.cumulative);
+        prop_assert_eq!(one.header.total + two.header.total, two.header.cumulative);
+        let again = seal_root(31337, CONTRACT, 2, one.header_hash, &one.totals.unwrap(), two.leaves.clone()).unwrap();
+        prop_assert_eq!(again.header_hash, two.header_hash);
     }
 
     #[test]

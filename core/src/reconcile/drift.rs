@@ -46,6 +46,8 @@ pub enum Drift {
     DocumentAltered { sequence: u64, data_hash: B256 },
     /// The document's leaves have another root than the Settlement names.
     RootDiffers { sequence: u64 },
+    /// Root mode: what accounts have in all does not follow from the batch before and this one's leaves, or has other roots.
+    TotalsDiffer { sequence: u64 },
     /// A job's status says that this Settlement pays the attempt, and it does not.
     NotInBatch {
         sequence: u64,
@@ -109,6 +111,7 @@ impl Drift {
             | Self::DocumentMissing { sequence, .. }
             | Self::DocumentAltered { sequence, .. }
             | Self::RootDiffers { sequence }
+            | Self::TotalsDiffer { sequence }
             | Self::NotInBatch { sequence, .. }
             | Self::Unmarked { sequence, .. }
             | Self::LeafNotAccepted { sequence, .. } => vec![*sequence],
@@ -144,12 +147,13 @@ impl Drift {
             Self::Unsealed { .. } => 13,
             Self::LeafNotAccepted { .. } => 14,
             Self::PaidTwice { .. } => 15,
+            Self::TotalsDiffer { .. } => 16,
         }
     }
 }
 
 /// In the order of [`Drift::place`].
-const MEANINGS: [Meaning; 16] = [
+const MEANINGS: [Meaning; 17] = [
     Meaning {
         name: "NotOnChain",
         means: "providers were told that they are paid, and the contract does not know of it",
@@ -230,6 +234,11 @@ const MEANINGS: [Meaning; 16] = [
         means: "two payments for one shard and kind",
         next: "dispute one of the two with a proof of both leaves",
     },
+    Meaning {
+        name: "TotalsDiffer",
+        means: "providers can claim more or less than their lines come to",
+        next: "dispute the batch before its window ends: once it is proven wrong, it and all after it pay nothing",
+    },
 ];
 
 impl fmt::Display for Drift {
@@ -286,6 +295,8 @@ impl Drift {
             Self::DocumentMissing { data_hash, .. } => write!(formatter, "{data_hash} is not in the store"),
             Self::DocumentAltered { data_hash, .. } => write!(formatter, "what is stored does not hash to {data_hash}"),
             Self::RootDiffers { .. } => formatter.write_str("its leaves have another root"),
+            Self::TotalsDiffer { .. } => formatter
+                .write_str("what accounts have in all does not follow from the batch before and its own leaves"),
             Self::PaidTwice { job, shard, kind, .. } => {
                 write!(formatter, "job {job} shard {shard} kind {kind} is paid twice")
             }

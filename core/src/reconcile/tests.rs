@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
-use crate::batch::{Sealed, seal};
+use crate::batch::{Sealed, seal, seal_root};
 use crate::order::job_id;
 
 const CONTRACT: Address = Address::repeat_byte(0x5a);
@@ -22,6 +22,8 @@ struct Paid {
 /// attempts that no batch holds yet.
 #[derive(Clone, Debug)]
 struct History {
+    /// In root mode; else in ledger mode.
+    is_root: bool,
     batches: Vec<Vec<Paid>>,
     /// Batches at the end that the chain has not booked.
     unposted: usize,
@@ -49,14 +51,18 @@ fn any_history() -> impl Strategy<Value = History> {
         any::<bool>(),
         0usize..2,
         prop::collection::vec(any_paid(), 0..3),
+        any::<bool>(),
     )
-        .prop_map(|(batches, unposted, newest_is_recorded, expired, waiting)| History {
-            unposted: unposted.min(batches.len()),
-            expired: expired.min(batches.len()),
-            batches,
-            newest_is_recorded,
-            waiting,
-        })
+        .prop_map(
+            |(batches, unposted, newest_is_recorded, expired, waiting, is_root)| History {
+                is_root,
+                unposted: unposted.min(batches.len()),
+                expired: expired.min(batches.len()),
+                batches,
+                newest_is_recorded,
+                waiting,
+            },
+        )
 }
 
 fn leaf(number: u32, paid: &Paid) -> Leaf {
@@ -89,10 +95,17 @@ fn ledgers(history: &History) -> Ledgers {
     let (mut chain, mut settlements, mut receipts) = (ChainLedger::default(), Vec::new(), Vec::new());
     let (mut documents, mut jobs) = (BTreeMap::new(), BTreeSet::new());
     let (mut previous, mut number) = (B256::ZERO, 0);
+    let mut totals = history.is_root.then(Totals::default);
     let count = history.batches.len();
     for (index, batch) in history.batches.iter().enumerate() {
         let leaves: Vec<Leaf> = (number..).zip(batch).map(|(number, paid)| leaf(number, paid)).collect();
-        let sealed = seal(31337, CONTRACT, index as u64 + 1, previous, leaves.clone()).unwrap();
+        let sequence = index as u64 + 1;
+        let sealed = match &totals {
+            Some(before) => seal_root(31337, CONTRACT, sequence, previous, before, leaves.clone()),
+            None => seal(31337, CONTRACT, sequence, previous, leaves.clone()),
+        }
+        .unwrap();
+        totals.clone_from(&sealed.totals);
         let recorded = index + 1 < count || history.newest_is_recorded;
         let posted = index < count - history.unposted;
         settlements.push(object(&sealed, recorded, posted, index < history.expired));
@@ -107,7 +120,10 @@ fn ledgers(history: &History) -> Ledgers {
         if index >= history.expired {
             documents.insert(
                 sealed.header.sequence,
-                Knowledge::Known(Document::Leaves(sealed.leaves.clone())),
+                Knowledge::Known(Document::Leaves(Contents {
+                    leaves: sealed.leaves.clone(),
+                    totals: sealed.totals.clone(),
+                })),
             );
         }
         previous = sealed.header_hash;
@@ -162,6 +178,11 @@ fn object(sealed: &Sealed, recorded: bool, posted: bool, leaves_deleted: bool) -
         data_hash: header.dataHash,
         total: header.total,
         count: header.count,
+        roots: sealed.totals.as_ref().map(|_| Roots {
+            cumulative: header.cumulative,
+            pay: header.payRoot,
+            spend: header.spendRoot,
+        }),
         claims: if posted { Claim::Final } else { Claim::Open },
         block_number: posted.then_some(header.sequence * 10),
         recorded,
@@ -194,7 +215,7 @@ fn known<T>(knowledge: &mut Knowledge<T>) -> &mut T {
 /// Something that goes wrong; returns the drift that must be found, or `None` when this history has no place for it.
 type Fault = fn(&mut Ledgers, &Index) -> Option<&'static str>;
 
-const FAULTS: [Fault; 18] = [
+const FAULTS: [Fault; 20] = [
     |ledgers, pick| {
         let chain = known(&mut ledgers.chain);
         let sequence = *pick.get(&chain.posted.keys().collect::<Vec<_>>()).to_owned();
@@ -317,7 +338,7 @@ const FAULTS: [Fault; 18] = [
         let jobs = ledgers.jobs.clone();
         let documents = ledgers.documents.values_mut();
         let leaves = documents.filter_map(|one| match one {
-            Knowledge::Known(Document::Leaves(leaves)) => Some(leaves),
+            Knowledge::Known(Document::Leaves(contents)) => Some(&mut contents.leaves),
             _ => None,
         });
         let ours: Vec<&mut Leaf> = leaves.flatten().filter(|leaf| jobs.contains(&leaf.job)).collect();
@@ -337,15 +358,41 @@ const FAULTS: [Fault; 18] = [
         else {
             return None;
         };
-        second.push(first.first()?.clone());
+        second.leaves.push(first.leaves.first()?.clone());
         Some("PaidTwice")
+    },
+    |ledgers, pick| {
+        let totals = contents_of(ledgers, pick)?.totals.as_mut()?;
+        *totals.earned.values_mut().next()? += 1;
+        Some("TotalsDiffer")
+    },
+    // Told alike by header and document, and not what the leaves come to.
+    |ledgers, pick| {
+        let mut known_documents: Vec<u64> = ledgers.documents.keys().copied().collect();
+        known_documents.retain(|sequence| *sequence == 1 || ledgers.documents.contains_key(&(sequence - 1)));
+        let sequence = *known_documents.get(pick.index(known_documents.len().max(1)))?;
+        let Knowledge::Known(Document::Leaves(contents)) = ledgers.documents.get_mut(&sequence)? else {
+            return None;
+        };
+        let totals = contents.totals.as_mut()?;
+        *totals.earned.values_mut().next()? += 1;
+        let pay = totals.pay_tree()?.root();
+        let objects = known(&mut ledgers.settlements).iter_mut();
+        objects.filter(|one| one.sequence == sequence).for_each(|one| {
+            one.roots.iter_mut().for_each(|roots| roots.pay = pay);
+        });
+        Some("TotalsDiffer")
     },
 ];
 
 fn leaves_of<'a>(ledgers: &'a mut Ledgers, pick: &Index) -> Option<&'a mut Vec<Leaf>> {
+    contents_of(ledgers, pick).map(|contents| &mut contents.leaves)
+}
+
+fn contents_of<'a>(ledgers: &'a mut Ledgers, pick: &Index) -> Option<&'a mut Contents> {
     let count = ledgers.documents.len();
     match ledgers.documents.values_mut().nth(pick.index(count.max(1)))? {
-        Knowledge::Known(Document::Leaves(leaves)) => Some(leaves),
+        Knowledge::Known(Document::Leaves(contents)) => Some(contents),
         _ => None,
     }
 }
@@ -370,6 +417,7 @@ fn what_cannot_be_asked_is_no_drift() {
         gone: false,
     };
     let history = History {
+        is_root: false,
         batches: vec![vec![paid.clone()], vec![paid]],
         unposted: 0,
         newest_is_recorded: true,
@@ -393,6 +441,7 @@ fn who_waits_for_a_payer_that_is_named_is_no_drift() {
         gone: false,
     };
     let history = History {
+        is_root: true,
         batches: vec![vec![waits.clone()]],
         unposted: 0,
         newest_is_recorded: true,

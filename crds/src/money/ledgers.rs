@@ -4,7 +4,7 @@ use alloy_primitives::{Address, B256};
 use spillway_core::batch::entry_parts;
 use spillway_core::merkle;
 use spillway_core::order::job_id;
-use spillway_core::reconcile::{AcceptedReceipt, Claim, SealedBatch};
+use spillway_core::reconcile::{AcceptedReceipt, Claim, Roots, SealedBatch};
 
 use super::{ConversionError, hash, leaf_of};
 use crate::{AttemptState, AttemptStatus, InferenceJob, Settlement, SettlementSpec, SettlementState};
@@ -25,6 +25,11 @@ pub fn sealed_batch(settlement: &Settlement) -> Result<SealedBatch, ConversionEr
         data_hash: header.dataHash,
         total: header.total,
         count: header.count,
+        roots: (!header.payRoot.is_zero()).then_some(Roots {
+            cumulative: header.cumulative,
+            pay: header.payRoot,
+            spend: header.spendRoot,
+        }),
         claims: match status.state {
             SettlementState::Final => Claim::Final,
             SettlementState::Failed => Claim::Failed,
@@ -47,13 +52,25 @@ pub fn accepted_receipts(job: &InferenceJob) -> Result<Vec<AcceptedReceipt>, Con
     owed.map(|(shard, attempt)| receipt(job, shard, attempt)).collect()
 }
 
-/// What each provider earns in a batch of ledger mode, micro-USD.
+/// What each provider earns in a batch, micro-USD.
 ///
 /// # Errors
 /// When an entry is malformed.
 pub fn credits_of(spec: &SettlementSpec) -> Result<Vec<(Address, u128)>, ConversionError> {
-    let entry = |text: &String| Ok(entry_parts(hash("spec.credits", text)?));
-    spec.credits.iter().map(entry).collect()
+    entries("spec.credits", &spec.credits)
+}
+
+/// What each payer spends in a batch, micro-USD.
+///
+/// # Errors
+/// When an entry is malformed.
+pub fn debits_of(spec: &SettlementSpec) -> Result<Vec<(Address, u128)>, ConversionError> {
+    entries("spec.debits", &spec.debits)
+}
+
+fn entries(field: &'static str, packed: &[String]) -> Result<Vec<(Address, u128)>, ConversionError> {
+    let entry = |text: &String| Ok(entry_parts(hash(field, text)?));
+    packed.iter().map(entry).collect()
 }
 
 /// Id of the job in leaves; zero before the API server gave it a UID.

@@ -12,7 +12,9 @@ use spillway_core::batch::{Leaf, LeavesDocument};
 use spillway_core::order::job_id;
 use spillway_crds::money::invoice_of;
 use spillway_crds::{InferenceJob, SettlementState};
+use spillway_settlement::chain::{Chain, Confirm, Reach};
 use spillway_settlement::claim::claim;
+use spillway_settlement::claims::Claims;
 use spillway_settlement::contract::{Balances, SpillwaySettlement, TestToken};
 use spillway_settlement::signer::from_plain_file;
 
@@ -141,7 +143,14 @@ impl Ledger {
         .await?;
         // Anyone may call it: the payer has coins for the gas.
         let signer = from_plain_file(&demo_folder()?.join("keys/payer"))?;
-        let claimed = claim(&self.rpc_url, self.place.chain_id, self.place.contract, payout, signer).await?;
+        let place = spillway_settlement::chain::Place {
+            chain_id: self.place.chain_id,
+            contract: self.place.contract,
+        };
+        let reach = Reach::of(std::slice::from_ref(&self.rpc_url), Confirm::Latest);
+        let claims = Claims::new(Chain::new(reach, place, signer.address())?, None);
+        claims.chain.check().await?;
+        let claimed = claim(&claims, &self.rpc_url, payout, signer).await?;
         ensure!(claimed.pending_micro == 0, "{provider} earned more meanwhile");
         Ok(claimed.paid_micro)
     }

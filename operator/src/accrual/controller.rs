@@ -7,25 +7,24 @@ use std::time::Duration;
 use alloy_primitives::B256;
 use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
-use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
-use spillway_core::batch::{DocumentError, Leaf, SealError, Sealed, seal};
+use spillway_core::batch::{DocumentError, Leaf, SealError};
 use spillway_core::order::job_id;
 use spillway_crds::money::ConversionError;
-use spillway_crds::{InferenceJob, Settlement, SettlementSpec, names};
+use spillway_crds::{InferenceJob, Settlement, SettlementMode, SettlementSpec, names};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use super::books::{Books, Known};
 use super::holds::{Holds, conditions};
-use super::picture::{Picture, allowances};
+use super::picture::{Picture, allowances, root_allowances};
 use super::plan::{BatchLimits, Decision, Observed, OpenSettlement, Payable, Plan, accrue};
 use super::retention::Retention;
 use super::sealed::{AttemptId, SealedAttempts, payables};
-use crate::dispatch::ChainPlace;
-use crate::keys;
+use crate::dispatch::{ChainPlace, KeyError};
 use crate::store::{HubStore, StoreError};
-use crate::verification::{RecordError, stored_receipt};
 
 /// A pass at least this often: a batch that only gets older, and retention, change nothing that is watched.
 const PERIOD: Duration = Duration::from_secs(5);
@@ -33,7 +32,7 @@ const PERIOD: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(500);
 const NAMES_PER_PAGE: u32 = 1_000;
 /// Requests to the API server or the store that are under way at once.
-const AT_ONCE: usize = 16;
+pub(super) const AT_ONCE: usize = 16;
 /// An attempt whose receipt is missing or says something else is looked at again after this long.
 const SET_ASIDE: jiff::SignedDuration = jiff::SignedDuration::from_mins(1);
 
@@ -51,28 +50,40 @@ pub enum AccrualError {
     HeaderHash(u64),
     #[error("settlement {0} was there and is not: nothing is sealed until it is restored")]
     Missing(u64),
+    #[error(
+        "settlement {sequence} was sealed in mode {sealed:?}, the operator runs in {settings:?}: a contract has one mode for ever"
+    )]
+    Mode {
+        sequence: u64,
+        sealed: SettlementMode,
+        settings: SettlementMode,
+    },
     #[error("sealing failed")]
     Seal(#[from] SealError),
     #[error(transparent)]
     Spec(#[from] ConversionError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
 }
 
 /// What the loop needs; `sealed` is shared with the job controller.
 #[derive(Debug)]
 pub struct Accrual {
-    namespace: String,
-    store: HubStore,
-    place: ChainPlace,
+    pub(super) namespace: String,
+    pub(super) store: HubStore,
+    pub(super) place: ChainPlace,
+    pub(super) mode: SettlementMode,
     limits: BatchLimits,
     sealed: Arc<SealedAttempts>,
     jobs: Api<InferenceJob>,
-    settlements: Api<Settlement>,
-    picture: Picture,
+    pub(super) settlements: Api<Settlement>,
+    pub(super) picture: Picture,
     holds: Holds,
     retention: Retention,
     /// Highest sequence seen; later ones are found by name.
     highest: Mutex<Option<u64>>,
-    set_aside: Mutex<BTreeMap<AttemptId, Timestamp>>,
+    pub(super) set_aside: Mutex<BTreeMap<AttemptId, Timestamp>>,
+    pub(super) totals: Mutex<Option<Known>>,
 }
 
 /// Runs until cancelled; a failed pass is logged and tried again.
@@ -121,13 +132,25 @@ impl Accrual {
             namespace: namespace.to_owned(),
             store,
             place,
+            mode: SettlementMode::Ledger,
             limits,
             sealed,
             settlements,
             picture: Picture::new(),
             highest: Mutex::new(None),
             set_aside: Mutex::default(),
+            totals: Mutex::default(),
         }
+    }
+
+    /// The contract's mode; ledger mode unless told.
+    #[must_use]
+    pub fn in_mode(mut self, mode: SettlementMode) -> Self {
+        self.mode = mode;
+        if mode == SettlementMode::Root {
+            self.limits.gas = None;
+        }
+        self
     }
 
     /// Leaves documents are kept for this long after finality.
@@ -149,10 +172,12 @@ impl Accrual {
     /// Whatever could not be read or written; the next pass starts anew.
     pub async fn pass(&self, now: Timestamp) -> Result<Plan, AccrualError> {
         self.picture.ready().await;
-        let newest = match self.newest().await? {
-            Some(settlement) => Some(self.open(&settlement).await?),
+        let settlement = self.newest().await?;
+        let newest = match &settlement {
+            Some(settlement) => Some(self.open(settlement).await?),
             None => None,
         };
+        let books = self.books(settlement.as_ref()).await?;
         if let Some(newest) = &newest
             && !self.picture.knows_settlement(newest.sequence)
         {
@@ -165,10 +190,13 @@ impl Accrual {
         let set_aside = self.set_aside(now).await;
         self.picture.forget_old_debits(now);
         let policies = self.picture.policies();
-        let allowances = self
-            .picture
-            .settlements
-            .look(|settlements| allowances(&policies, settlements.values(), &self.place, now));
+        let allowances = match &books {
+            Books::Ledger => self
+                .picture
+                .settlements
+                .look(|settlements| allowances(&policies, settlements.values(), &self.place, now)),
+            Books::Root(totals) => root_allowances(&policies, totals, &self.place, now),
+        };
         let Decision { plan, held } = self.picture.jobs.look(|jobs| {
             let payable = jobs.values().flat_map(|job| &job.payables);
             let observed = Observed {
@@ -182,7 +210,7 @@ impl Accrual {
         if let Err(error) = self.holds.tell(conditions(&policies, &held, now), now).await {
             tracing::warn!(%error, "who is waited for could not be written");
         }
-        let plan = self.apply(plan, newest.as_ref(), now).await?;
+        let plan = self.apply(plan, newest.as_ref(), &books, now).await?;
         if let Err(error) = self.retention.pass(now).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
@@ -260,7 +288,13 @@ impl Accrual {
     }
 
     /// What was planned from watches is read again from the API server before anything is written.
-    async fn apply(&self, plan: Plan, newest: Option<&OpenSettlement>, now: Timestamp) -> Result<Plan, AccrualError> {
+    async fn apply(
+        &self,
+        plan: Plan,
+        newest: Option<&OpenSettlement>,
+        books: &Books,
+        now: Timestamp,
+    ) -> Result<Plan, AccrualError> {
         match plan {
             Plan::MarkRecorded { sequence } => {
                 let leaves = newest.map(|newest| &newest.leaves);
@@ -280,12 +314,9 @@ impl Accrual {
                 batch,
             } => {
                 let batch = self.still_payable(batch).await?;
-                let leaves = self.leaves(&batch, now).await?;
-                if leaves.is_empty() {
+                if !self.seal((sequence, previous), &batch, books, now).await? {
                     return Ok(Plan::Idle);
                 }
-                let sealed = seal(self.place.chain_id, self.place.contract, sequence, previous, leaves)?;
-                self.create(sealed).await?;
                 Ok(Plan::Seal {
                     sequence,
                     previous,
@@ -359,64 +390,6 @@ impl Accrual {
             .into_iter()
             .filter(|planned| now.get(&planned.id) == Some(&planned.leaf))
             .collect())
-    }
-
-    /// A receipt that is missing or says something else holds back its own attempt only.
-    async fn leaves(&self, batch: &[Payable], now: Timestamp) -> Result<Vec<Leaf>, AccrualError> {
-        let reads: Vec<_> = batch.iter().map(|payable| self.leaf(payable)).collect();
-        let read: Vec<_> = futures::stream::iter(reads).buffered(AT_ONCE).collect().await;
-        let mut leaves = Vec::with_capacity(batch.len());
-        for (payable, leaf) in batch.iter().zip(read) {
-            let (shard, attempt) = (payable.id.shard, payable.id.attempt);
-            match leaf {
-                Ok(leaf) => leaves.push(leaf),
-                Err(RecordError::Store(error @ StoreError::Unavailable { .. })) => return Err(error.into()),
-                Err(error) => {
-                    self.set_aside.lock().await.insert(payable.id, now);
-                    tracing::error!(
-                        job = payable.job_uid,
-                        shard,
-                        attempt,
-                        error = &error as &dyn std::error::Error,
-                        "an accepted attempt cannot be paid"
-                    );
-                }
-            }
-        }
-        Ok(leaves)
-    }
-
-    /// What was stored at acceptance must say what the status says now.
-    async fn leaf(&self, payable: &Payable) -> Result<Leaf, RecordError> {
-        let (shard, attempt) = (payable.id.shard, payable.id.attempt);
-        let stored = stored_receipt(&self.store, &payable.job_uid, shard, attempt)
-            .await?
-            .leaf(self.place.chain_id, self.place.contract)?;
-        if stored == payable.leaf {
-            Ok(stored)
-        } else {
-            Err(RecordError::Differs("leaf"))
-        }
-    }
-
-    /// Document first; the name of the Settlement is the fence.
-    async fn create(&self, sealed: Sealed) -> Result<(), AccrualError> {
-        let data_key = keys::settlement(&sealed.header.dataHash.to_string());
-        let spec = SettlementSpec::from_sealed(self.place.chain_id, self.place.contract, &sealed, data_key)?;
-        self.store.put(&spec.data_key, sealed.document).await?;
-        let sequence = spec.sequence;
-        let settlement = Settlement::new(&names::settlement(sequence), spec);
-        match self.settlements.create(&PostParams::default(), &settlement).await {
-            Ok(_) => {
-                tracing::info!(sequence, leaves = sealed.header.count, "settlement sealed");
-                Ok(())
-            }
-            Err(kube::Error::Api(status)) if status.is_already_exists() => {
-                tracing::info!(sequence, "another sealer was first");
-                Ok(())
-            }
-            Err(error) => Err(error.into()),
-        }
     }
 
     async fn mark_recorded(&self, sequence: u64) -> Result<(), AccrualError> {

@@ -6,12 +6,15 @@ use std::sync::Arc;
 use alloy_primitives::{Address, B256};
 use jiff::{SignedDuration, Timestamp};
 use kube::{Api, Client, ResourceExt};
-use spillway_core::batch::entry_parts;
 use spillway_core::batch::select::{Allowance, PayerFacts};
+use spillway_core::batch::{Totals, entry_parts};
 use spillway_core::knowledge::Knowledge;
 use spillway_core::order::job_id;
 use spillway_crds::money::hash;
-use spillway_crds::{Condition, InferenceJob, PayerOnChain, Settlement, SpendPolicy, spend_policy_condition};
+use spillway_crds::{
+    Condition, InferenceJob, OrderSigningKey, PayerOnChain, Settlement, SettlementMode, SpendPolicy,
+    spend_policy_condition,
+};
 use tokio::sync::Notify;
 
 use super::plan::Payable;
@@ -46,6 +49,7 @@ pub struct Debits {
 pub struct Policy {
     pub name: String,
     pub payer: Address,
+    pub order_signing_key: OrderSigningKey,
     pub chain: Option<PayerOnChain>,
     pub payable: Option<Condition>,
 }
@@ -147,6 +151,7 @@ fn policy_of(policy: &SpendPolicy) -> Option<Policy> {
     Some(Policy {
         name: policy.name_any(),
         payer: policy.spec.payer.parse().ok()?,
+        order_signing_key: policy.spec.order_signing_key.clone(),
         chain: status.chain,
         payable: status.conditions.into_iter().find(is_payable),
     })
@@ -159,19 +164,7 @@ pub fn allowances<'a>(
     place: &ChainPlace,
     now: Timestamp,
 ) -> BTreeMap<Address, Allowance> {
-    let mut facts = BTreeMap::<Address, &PayerOnChain>::new();
-    for (payer, seen) in policies
-        .iter()
-        .filter_map(|policy| Some((policy.payer, policy.chain.as_ref()?)))
-    {
-        if !is_live(seen, payer, place, now) {
-            continue;
-        }
-        let newest = facts.entry(payer).or_insert(seen);
-        if newest.block_number < seen.block_number {
-            *newest = seen;
-        }
-    }
+    let facts = freshest(policies, SettlementMode::Ledger, place, now);
     let mut in_flight = BTreeMap::<Address, u128>::new();
     for settlement in settlements {
         for (payer, amount) in &settlement.debits {
@@ -188,6 +181,44 @@ pub fn allowances<'a>(
         (payer, Allowance { facts, in_flight })
     };
     facts.into_iter().map(allowance).collect()
+}
+
+/// The same in root mode: everything that was sealed and not collected yet will be taken from the deposit, and may be
+/// all of it today.
+pub fn root_allowances(
+    policies: &[Policy],
+    totals: &Totals,
+    place: &ChainPlace,
+    now: Timestamp,
+) -> BTreeMap<Address, Allowance> {
+    let facts = freshest(policies, SettlementMode::Root, place, now);
+    let allowance = |(payer, seen): (Address, &PayerOnChain)| {
+        let spent = totals.spent.get(&payer).copied().unwrap_or_default();
+        let in_flight = spent.saturating_sub(seen.collected_micro?.into());
+        let facts = Knowledge::Known(payer_facts(seen));
+        Some((payer, Allowance { facts, in_flight }))
+    };
+    facts.into_iter().filter_map(allowance).collect()
+}
+
+/// Of each payer, as the contract of this mode had it last.
+fn freshest<'a>(
+    policies: &'a [Policy],
+    mode: SettlementMode,
+    place: &ChainPlace,
+    now: Timestamp,
+) -> BTreeMap<Address, &'a PayerOnChain> {
+    let mut facts = BTreeMap::<Address, &PayerOnChain>::new();
+    let told = policies
+        .iter()
+        .filter_map(|policy| Some((policy.payer, policy.chain.as_ref()?)));
+    for (payer, seen) in told.filter(|(payer, seen)| seen.mode == mode && is_live(seen, *payer, place, now)) {
+        let newest = facts.entry(payer).or_insert(seen);
+        if newest.block_number < seen.block_number {
+            *newest = seen;
+        }
+    }
+    facts
 }
 
 fn is_live(seen: &PayerOnChain, payer: Address, place: &ChainPlace, now: Timestamp) -> bool {

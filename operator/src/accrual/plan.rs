@@ -21,6 +21,8 @@ pub struct BatchLimits {
     pub oldest: SignedDuration,
     /// Micro-USD.
     pub value: u128,
+    /// Gas that booking the accounts of a batch may take at worst; root mode books none.
+    pub gas: Option<u64>,
 }
 
 impl Default for BatchLimits {
@@ -29,6 +31,7 @@ impl Default for BatchLimits {
             leaves: 256,
             oldest: SignedDuration::from_secs(10),
             value: u128::MAX,
+            gas: Some(Bounds::GAS),
         }
     }
 }
@@ -184,7 +187,7 @@ fn choose<'a>(
     waiting.sort_unstable_by_key(|payable| (payable.since, payable.id));
     let bounds = Bounds {
         leaves: limits.leaves.max(1),
-        gas: Some(Bounds::GAS),
+        gas: limits.gas,
     };
     let second = u64::try_from(now.as_second()).unwrap_or_default();
     let times = Times {

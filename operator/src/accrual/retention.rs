@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::json;
-use spillway_crds::{Settlement, SettlementState, names};
+use spillway_crds::{Settlement, SettlementMode, SettlementState, StoredVouchers, names};
 
 use super::AccrualError;
 use crate::store::HubStore;
@@ -52,7 +52,9 @@ impl Retention {
         loop {
             let listed = self.settlements.list(&page).await?;
             for settlement in listed.items.iter().filter(|one| is_over(one, self.kept, now)) {
-                self.delete(settlement, now).await?;
+                if self.is_superseded(settlement).await? {
+                    self.delete(settlement, now).await?;
+                }
             }
             match listed.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => page = page.continue_token(&token),
@@ -68,6 +70,16 @@ impl Retention {
         self.kept != SignedDuration::MAX && last.is_none_or(|last| now.duration_since(last) >= PERIOD)
     }
 
+    /// In root mode the last final document proves every claim, and the newest tells what the next batch adds to.
+    async fn is_superseded(&self, settlement: &Settlement) -> Result<bool, AccrualError> {
+        if settlement.spec.mode == SettlementMode::Ledger {
+            return Ok(true);
+        }
+        let next = names::settlement(settlement.spec.sequence + 1);
+        let status = self.settlements.get_opt(&next).await?.and_then(|next| next.status);
+        Ok(status.is_some_and(|status| status.state == SettlementState::Final))
+    }
+
     /// The mark first: a document that is missing without it is a fault.
     async fn delete(&self, settlement: &Settlement, now: Timestamp) -> Result<(), AccrualError> {
         let patch = Patch::Merge(json!({ "status": { "leavesDeletedAt": spillway_crds::Time(now) } }));
@@ -80,6 +92,11 @@ impl Retention {
             .patch_status(&names::settlement(sequence), &parameters, &patch)
             .await?;
         self.store.delete(&settlement.spec.data_key).await?;
+        if settlement.spec.mode == SettlementMode::Root {
+            self.store
+                .delete(&StoredVouchers::key(&settlement.spec.header_hash))
+                .await?;
+        }
         tracing::info!(sequence, "leaves document deleted: its retention is over");
         Ok(())
     }

@@ -5,8 +5,9 @@ use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
+use spillway_core::batch::Voucher;
 use spillway_core::order::Order;
-use spillway_crds::SpendPolicy;
+use spillway_crds::OrderSigningKey;
 
 use super::ChainPlace;
 
@@ -44,8 +45,7 @@ impl OrderKey {
     ///
     /// # Errors
     /// `NotFound`, `Malformed` and `WrongAddress` are for the hub's admin to mend; `Unavailable` passes.
-    pub async fn load(client: Client, namespace: &str, policy: &SpendPolicy) -> Result<Self, KeyError> {
-        let named = &policy.spec.order_signing_key;
+    pub async fn load(client: Client, namespace: &str, named: &OrderSigningKey) -> Result<Self, KeyError> {
         let secrets: Api<Secret> = Api::namespaced(client, namespace);
         let found = secrets.get_opt(&named.secret_ref).await;
         let secret = found.map_err(|error| KeyError::Unavailable(named.secret_ref.clone(), error))?;
@@ -79,7 +79,18 @@ impl OrderKey {
     /// # Errors
     /// When the signer fails; a key in memory does not.
     pub fn sign(&self, place: &ChainPlace, order: &Order) -> Result<[u8; 65], KeyError> {
-        let digest: B256 = order.signing_hash(&place.domain());
+        self.sign_digest(order.signing_hash(&place.domain()))
+    }
+
+    /// The same of a voucher: what the payer owes in all up to a batch.
+    ///
+    /// # Errors
+    /// As [`OrderKey::sign`].
+    pub fn sign_voucher(&self, place: &ChainPlace, voucher: &Voucher) -> Result<[u8; 65], KeyError> {
+        self.sign_digest(voucher.signing_hash(&place.domain()))
+    }
+
+    fn sign_digest(&self, digest: B256) -> Result<[u8; 65], KeyError> {
         Ok(self.0.sign_hash_sync(&digest)?.as_bytes())
     }
 }

@@ -241,7 +241,12 @@ async fn order_key(context: &Context, status: &InferenceJobStatus) -> Result<Ord
         .unwrap_or_default();
     let policy = context.caches.policies.get(&ObjectRef::new(name));
     let policy = policy.ok_or_else(|| ReconcileError::NoSpendPolicy(name.to_owned()))?;
-    Ok(OrderKey::load(context.client.clone(), &context.namespace, &policy).await?)
+    Ok(OrderKey::load(
+        context.client.clone(),
+        &context.namespace,
+        &policy.spec.order_signing_key,
+    )
+    .await?)
 }
 
 /// Turns "exists already" into `None`.

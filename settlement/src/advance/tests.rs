@@ -301,6 +301,7 @@ fn row_6_a_logic_revert_stops_and_says_why_once() {
         reason: "DailyCapExceeded".to_owned(),
         message: "wait".to_owned(),
         permanent: false,
+        payer: None,
     };
     let view = ChainView {
         simulation: Knowledge::Known(Simulation::Reverts(cap)),
@@ -320,6 +321,7 @@ fn row_6_a_logic_revert_stops_and_says_why_once() {
         reason: "TotalMismatch".to_owned(),
         message: "no".to_owned(),
         permanent: true,
+        payer: None,
     };
     let view = ChainView {
         simulation: Knowledge::Known(Simulation::Reverts(broken)),
@@ -484,6 +486,7 @@ fn row_7_a_post_that_would_revert_loses_its_nonce_to_a_cancellation() {
         reason: "DailyCapExceeded".to_owned(),
         message: "wait".to_owned(),
         permanent: false,
+        payer: None,
     };
     let view = ChainView {
         simulation: Knowledge::Known(Simulation::Reverts(cap)),
@@ -722,6 +725,7 @@ fn row_24_a_sequence_that_the_ring_forgot_is_judged_by_its_event() {
     let event = |header_hash| {
         Knowledge::Known(Some(Archived {
             header_hash,
+            header: spec.header().unwrap(),
             inclusion: Inclusion {
                 transaction: B256::repeat_byte(0xee),
                 block_hash: B256::repeat_byte(9),

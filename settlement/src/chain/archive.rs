@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use alloy::primitives::{Address, U256};
+use alloy::primitives::Address;
 use alloy::providers::{DynProvider, Provider};
 use alloy::rpc::types::{Filter, Log};
 use alloy::sol_types::SolEvent;
@@ -10,7 +10,7 @@ use spillway_core::knowledge::Knowledge;
 
 use super::gather::logged;
 use super::{Archived, AskError, Chain};
-use crate::contract::SpillwaySettlement;
+use crate::contract::{SpillwaySettlement, posted_header};
 
 /// Blocks of the first request; endpoints bound their ranges, so a refusal halves it.
 const SPAN: u64 = 10_000;
@@ -37,7 +37,7 @@ impl Archive {
 
 impl Chain {
     /// The final post of `sequence`; `Known(None)` when every final block was scanned in vain.
-    pub(super) async fn archived(&self, sequence: u64) -> Knowledge<Option<Archived>> {
+    pub async fn archived(&self, sequence: u64) -> Knowledge<Option<Archived>> {
         let mut archive = self.archive.lock().await;
         if let Some(found) = archive.posts.get(&sequence) {
             return Knowledge::Known(Some(found.clone()));
@@ -80,9 +80,11 @@ async fn posts(provider: DynProvider, contract: Address, from: u64, to: u64) -> 
 }
 
 fn archived(log: &Log) -> Option<(u64, Archived)> {
-    let topics = log.topics();
-    let sequence = U256::from_be_bytes(topics.get(1)?.0).try_into().ok()?;
-    let header_hash = *topics.get(2)?;
-    let inclusion = logged(log)?;
-    Some((sequence, Archived { header_hash, inclusion }))
+    let event = SpillwaySettlement::Posted::decode_log(&log.inner).ok()?.data;
+    let archived = Archived {
+        header_hash: event.headerHash,
+        header: posted_header(&event.header),
+        inclusion: logged(log)?,
+    };
+    Some((event.sequence, archived))
 }

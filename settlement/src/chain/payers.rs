@@ -4,6 +4,7 @@ use alloy::eips::BlockId;
 use alloy::primitives::{Address, B256};
 use alloy::providers::DynProvider;
 use spillway_core::knowledge::Knowledge;
+use spillway_crds::SettlementMode;
 
 use super::endpoint::read;
 use super::head::{Head, block};
@@ -44,6 +45,31 @@ impl Chain {
             .most("final block", |provider| async move { block(&provider, tag).await })
             .await;
         fact(found)
+    }
+
+    /// What vouchers have moved out of a payer's deposit in all, micro-USD; root mode.
+    pub async fn collected(&self, payer: Address, at: BlockFact) -> Knowledge<u128> {
+        let (contract, block) = (self.place.contract, BlockId::hash(at.hash));
+        let asked = self
+            .most("collected", |provider| async move {
+                read(&provider, contract, SpillwaySettlement::collectedCall { payer }, block).await
+            })
+            .await;
+        asked.map(|amount| u128::try_from(amount).unwrap_or(u128::MAX))
+    }
+
+    /// How the contract moves money; it never changes.
+    pub async fn mode(&self) -> Knowledge<SettlementMode> {
+        let contract = self.place.contract;
+        let asked = self
+            .most("mode", |provider| async move {
+                read(&provider, contract, SpillwaySettlement::modeCall {}, BlockId::latest()).await
+            })
+            .await;
+        asked.map(|mode| match mode {
+            0 => SettlementMode::Ledger,
+            _ => SettlementMode::Root,
+        })
     }
 
     /// A payer as most endpoints have it at a block.

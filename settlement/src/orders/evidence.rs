@@ -42,7 +42,7 @@ impl Evidence {
         };
         let document = self.documents.read(&batch.data_key, data_hash).await;
         document.map(|document| match document {
-            Document::Leaves(leaves) => leaves,
+            Document::Leaves(contents) => contents.leaves,
             _ => vec![],
         })
     }

@@ -20,6 +20,7 @@ use super::plan;
 use crate::chain::{BlockFact, Chain, Challenge, PayerFact, Stage};
 use crate::claim::{CallError, call, connect};
 use crate::contract::{answer_order_calldata, show_order_calldata};
+use crate::ticks::Ticks;
 
 /// Of its own: the poster's and the reconciler's conditions stay theirs.
 const FIELD_MANAGER: &str = "spillway-settlement-orders";
@@ -77,17 +78,9 @@ impl OrderShower {
     /// # Errors
     /// None: a pass that failed is logged and made again.
     pub async fn run(mut self, cancelled: CancellationToken) -> anyhow::Result<()> {
-        let passes = async {
-            let mut ticks = tokio::time::interval(self.every);
-            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            loop {
-                ticks.tick().await;
-                if let Err(error) = self.pass(Timestamp::now()).await {
-                    tracing::warn!(%error, "orders could not be shown; it is safe to repeat");
-                }
-            }
-        };
-        cancelled.run_until_cancelled(passes).await;
+        let mut ticks = Ticks::every(self.every, cancelled);
+        let failed = "orders could not be shown; it is safe to repeat";
+        while ticks.pass(failed, || self.pass(Timestamp::now())).await {}
         Ok(())
     }
 

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use alloy::primitives::{B256, Bytes, keccak256};
 use object_store::aws::AmazonS3Builder;
+use object_store::http::HttpBuilder;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{ClientOptions, ObjectStore, ObjectStoreExt};
 use spillway_core::batch::LeavesDocument;
 use spillway_core::knowledge::Knowledge;
 use spillway_core::reconcile::Document;
@@ -15,7 +16,7 @@ const DOCUMENT_LIMIT: u64 = 64 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("store URL `{0}`: write s3://bucket or s3://bucket/prefix")]
+    #[error("store URL `{0}`: write s3://bucket, s3://bucket/prefix or https://host/prefix")]
     Url(String),
     #[error("store settings: {0}")]
     Settings(#[source] object_store::Error),
@@ -36,11 +37,15 @@ pub struct Documents {
 }
 
 impl Documents {
-    /// `url` as the operator has it; credentials come from the AWS_* environment.
+    /// `s3://bucket[/prefix]` as the operator has it, with credentials from the AWS_* environment, or `https://host/prefix`,
+    /// where anybody may read.
     ///
     /// # Errors
-    /// When the URL is not `s3://bucket[/prefix]`, or the environment is incomplete. Nothing is sent yet.
+    /// When the URL is neither, or the environment is incomplete. Nothing is sent yet.
     pub fn connect(url: &str) -> Result<Self, StoreError> {
+        if url.starts_with("https://") || url.starts_with("http://") {
+            return Self::public(url);
+        }
         let malformed = || StoreError::Url(url.to_owned());
         let rest = url.strip_prefix("s3://").ok_or_else(malformed)?;
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
@@ -51,6 +56,13 @@ impl Documents {
         let builder = AmazonS3Builder::from_env().with_bucket_name(bucket);
         let objects = Arc::new(builder.build().map_err(StoreError::Settings)?);
         Ok(Self { objects, prefix })
+    }
+
+    fn public(url: &str) -> Result<Self, StoreError> {
+        let options = ClientOptions::new().with_allow_http(true);
+        let builder = HttpBuilder::new().with_url(url).with_client_options(options);
+        let objects = Arc::new(builder.build().map_err(StoreError::Settings)?);
+        Ok(Self::new(objects, Path::default()))
     }
 
     /// A store of the caller's making.
@@ -65,6 +77,11 @@ impl Documents {
             Object::TooLarge => Document::Altered,
             Object::Bytes(bytes) => judge(&bytes, data_hash),
         })
+    }
+
+    /// The leaves document with this hash.
+    pub async fn sealed(&self, data_hash: B256) -> Knowledge<Document> {
+        self.read(&LeavesDocument::key(data_hash), data_hash).await
     }
 
     /// The object under `key`; `None` when it is not there or larger than `limit` bytes.
@@ -119,6 +136,6 @@ fn judge(bytes: &[u8], data_hash: B256) -> Document {
     if keccak256(bytes) != data_hash {
         return Document::Altered;
     }
-    let leaves = LeavesDocument::parse(bytes).and_then(|document| document.leaves());
-    leaves.map_or(Document::Altered, Document::Leaves)
+    let contents = LeavesDocument::parse(bytes).and_then(|document| document.contents());
+    contents.map_or(Document::Altered, Document::Leaves)
 }

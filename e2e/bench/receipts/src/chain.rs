@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use alloy::primitives::{Address, U256};
+use alloy::primitives::U256;
 use alloy::providers::{Provider, ProviderBuilder};
 use alloy::signers::local::PrivateKeySigner;
 use anyhow::{Context, bail};
@@ -31,8 +31,10 @@ pub struct Ground {
     pub counted_url: String,
     calls: Arc<AtomicU64>,
     pub deployed: Deployed,
+    pub mode: Mode,
     pub poster: PrivateKeySigner,
-    pub order_key: Address,
+    /// Signs for the payer.
+    pub order_key: PrivateKeySigner,
     _proxy: JoinSet<()>,
 }
 
@@ -46,7 +48,7 @@ impl Drop for Ground {
 impl Ground {
     /// # Errors
     /// When anvil does not start or the contract is not deployed.
-    pub async fn start(binary: &Path) -> anyhow::Result<Self> {
+    pub async fn start(binary: &Path, mode: Mode) -> anyhow::Result<Self> {
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let anvil = Command::new(binary)
             .args([
@@ -68,12 +70,12 @@ impl Ground {
             })?;
         let url = format!("http://127.0.0.1:{port}");
         let (owner, payer) = (funded(&url).await?, funded(&url).await?);
-        let (poster, order_key) = (PrivateKeySigner::random(), PrivateKeySigner::random().address());
+        let (poster, order_key) = (PrivateKeySigner::random(), PrivateKeySigner::random());
         let plan = Plan {
             chain_id: CHAIN_ID,
-            mode: Mode::Ledger,
+            mode,
             poster: poster.address(),
-            order_key,
+            order_key: order_key.address(),
             deposit_micro: DEPOSIT,
             cap_per_day_micro: DEPOSIT,
             order_key_expiry: 4_000_000_000,
@@ -90,6 +92,7 @@ impl Ground {
             counted_url,
             calls,
             deployed,
+            mode,
             poster,
             order_key,
             _proxy: proxy,

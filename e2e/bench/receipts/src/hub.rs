@@ -6,6 +6,7 @@ use std::time::Duration;
 use alloy::primitives::Address;
 use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, PostParams};
 use kube::{Client, ResourceExt};
 use object_store::memory::InMemory;
@@ -14,12 +15,15 @@ use object_store::signer::Signer;
 use serde_json::json;
 use spillway_core::order::{Kind, Order, job_id};
 use spillway_crds::names::SYSTEM_NAMESPACE;
-use spillway_crds::{AttemptKind, InferenceJob, InferenceJobStatus, SignedOrder, SpendPolicy, StoredReceipt};
+use spillway_crds::{
+    AttemptKind, InferenceJob, InferenceJobStatus, SettlementMode, SignedOrder, SpendPolicy, StoredReceipt,
+};
 use spillway_e2e_control_plane::ControlPlane;
 use spillway_operator::accrual::{self, Accrual, BatchLimits, SealedAttempts};
 use spillway_operator::dispatch::ChainPlace;
 use spillway_operator::store::HubStore;
 use spillway_process::Health;
+use spillway_settlement::deploy::Mode;
 use spillway_settlement::payers::Payers;
 use spillway_settlement::poster::{Metrics, Poster};
 use tokio::task::JoinSet;
@@ -29,6 +33,7 @@ use crate::{chain, marks};
 
 const SHARDS_PER_JOB: u32 = 200;
 const TENANT: &str = "team";
+const ORDER_KEY: &str = "order-key";
 
 #[derive(Debug)]
 struct NoSigner;
@@ -68,6 +73,7 @@ impl Ground {
         plane.apply_chart_objects("spillway-settlement").await?;
         let tenant = plane.namespace(TENANT).await?;
         policy(&client, chain).await?;
+        order_key(&client, chain).await?;
         let objects = Arc::new(InMemory::new());
         let store = HubStore::new(
             objects.clone(),
@@ -126,7 +132,11 @@ impl Ground {
             place,
             limits,
             sealed.clone(),
-        );
+        )
+        .in_mode(match chain.mode {
+            Mode::Ledger => SettlementMode::Ledger,
+            Mode::Root => SettlementMode::Root,
+        });
         running.spawn(accrual::run(accrual, token.clone()));
 
         let metrics = Metrics::new(&prometheus::Registry::new())?;
@@ -159,11 +169,23 @@ async fn policy(client: &Client, chain: &chain::Ground) -> anyhow::Result<()> {
         "apiVersion": "spillway.dev/v1alpha1", "kind": "SpendPolicy", "metadata": {"name": "bench"},
         "spec": {
             "namespaces": [TENANT], "payer": chain.deployed.payer, "limits": {"perJob": "1000", "perDay": "1000000"},
-            "orderSigningKey": {"address": chain.order_key, "secretRef": "order-key"},
+            "orderSigningKey": {"address": chain.order_key.address(), "secretRef": ORDER_KEY},
         },
     });
     policies
         .create(&PostParams::default(), &serde_json::from_value(policy)?)
+        .await?;
+    Ok(())
+}
+
+async fn order_key(client: &Client, chain: &chain::Ground) -> anyhow::Result<()> {
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), SYSTEM_NAMESPACE);
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": ORDER_KEY},
+        "stringData": {"key": chain.order_key.to_bytes().to_string()},
+    });
+    secrets
+        .create(&PostParams::default(), &serde_json::from_value(secret)?)
         .await?;
     Ok(())
 }

@@ -12,6 +12,7 @@ use spillway_crds::names::SYSTEM_NAMESPACE;
 use spillway_crds::{Settlement, SettlementState};
 use spillway_e2e_control_plane::ControlPlane;
 use spillway_settlement::chain::Books;
+use spillway_settlement::deploy::Mode;
 use spillway_settlement::reconcile::{Reading, gather};
 
 /// A run that takes longer has failed.
@@ -29,6 +30,9 @@ struct Arguments {
     /// Payout addresses that earn.
     #[arg(long, env = "PROVIDERS", default_value_t = 20)]
     providers: u8,
+    /// How batches move money.
+    #[arg(long, env = "MODE", value_enum, default_value_t)]
+    mode: Mode,
     /// The anvil binary.
     #[arg(long, env = "ANVIL", default_value = "settlement/contracts/node_modules/.bin/anvil")]
     anvil: std::path::PathBuf,
@@ -50,7 +54,7 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let chain = chain::Ground::start(&arguments.anvil).await?;
+    let chain = chain::Ground::start(&arguments.anvil, arguments.mode).await?;
     let plane = ControlPlane::start().await?;
     let hub = hub::Ground::prepare(&plane, &chain, arguments.receipts, arguments.providers).await?;
     eprintln!("{} accepted attempts in {} jobs stand", arguments.receipts, hub.jobs);

@@ -1,13 +1,13 @@
 //! Real API server, real anvil, the real accrual and poster: a hub without faults shows no drift, each fault shows its
-//! own, what cannot be asked shows none, and what was earned is claimed when that is worth its gas.
+//! own, what cannot be asked shows none, and what was earned is claimed when that is worth its gas; in both modes.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use alloy::primitives::Address;
 use alloy::providers::{Provider, ProviderBuilder};
-use alloy::signers::local::PrivateKeySigner;
 use jiff::Timestamp;
 use kube::api::{Api, DeleteParams, ListParams};
 use object_store::ObjectStoreExt;
@@ -17,9 +17,14 @@ use spillway_core::earnings::GasShare;
 use spillway_core::money::MicroUsd;
 use spillway_core::reconcile::Report;
 use spillway_crds::names::SYSTEM_NAMESPACE;
-use spillway_crds::{Condition, Settlement, SettlementState, SpendPolicy};
+use spillway_crds::{Condition, Settlement, SettlementState, SpendPolicy, StoredVouchers};
 use spillway_e2e_control_plane::{ControlPlane, eventually};
+use spillway_settlement::chain::Earned;
 use spillway_settlement::claimer::{Claimer, Terms};
+use spillway_settlement::claims::Claims;
+use spillway_settlement::collector::Collector;
+use spillway_settlement::contract::{SpillwaySettlement, Totals};
+use spillway_settlement::deploy::Mode;
 use spillway_settlement::payers::Payers;
 use spillway_settlement::reconcile::{Documents, Metrics, Reconciler};
 
@@ -45,8 +50,8 @@ struct World {
 
 impl World {
     /// All receipts are final and marked in two batches.
-    async fn settled() -> Self {
-        let chain = chain::Ground::start(&anvil()).await.unwrap();
+    async fn settled(mode: Mode) -> Self {
+        let chain = chain::Ground::start(&anvil(), mode).await.unwrap();
         let plane = ControlPlane::start().await.unwrap();
         let hub = hub::Ground::prepare(&plane, &chain, RECEIPTS, 2).await.unwrap();
         let running = hub.run(&plane, &chain, 6).await.unwrap();
@@ -91,6 +96,42 @@ impl World {
         conditions.into_iter().find(|one| one.type_ == "Reconciled")
     }
 
+    fn documents(&self) -> Documents {
+        Documents::new(self.hub.objects.clone(), Path::default())
+    }
+
+    fn claims(&self) -> Claims {
+        Claims::new(self.chain.direct().unwrap(), Some(self.documents()))
+    }
+
+    async fn earned(&self, provider: Address) -> Earned {
+        self.claims().of(provider).await.known().unwrap().earned
+    }
+
+    async fn collector(&self) -> Collector {
+        Collector::new(
+            self.plane.chart_client("spillway-orders").await.unwrap(),
+            SYSTEM_NAMESPACE,
+            self.chain.direct().unwrap(),
+            self.documents(),
+            self.chain.url.clone(),
+            self.chain.poster.clone(),
+        )
+    }
+
+    async fn totals(&self) -> Totals {
+        let node = ProviderBuilder::new().connect_http(self.chain.url.parse().unwrap());
+        let contract = SpillwaySettlement::new(self.chain.deployed.contract, node);
+        contract.totals().call().await.unwrap()
+    }
+
+    /// Until everything that was posted has matured, and that block is final.
+    async fn pass_windows(&self) {
+        let node = ProviderBuilder::new().connect_http(self.chain.url.parse().unwrap());
+        let _: serde_json::Value = node.raw_request("evm_increaseTime".into(), (200,)).await.unwrap();
+        let _: serde_json::Value = node.raw_request("anvil_mine".into(), (3,)).await.unwrap();
+    }
+
     fn drifts(&self) -> f64 {
         let families = self.registry.gather();
         let family = families.iter().find(|one| one.name() == "spillway_settlement_drifts");
@@ -109,7 +150,7 @@ fn names(report: &Report) -> Vec<&'static str> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drift_is_found_told_and_taken_back_and_never_mended() {
-    let mut world = World::settled().await;
+    let mut world = World::settled(Mode::Ledger).await;
     let clean = world.compare().await;
     assert_eq!((names(&clean), clean.unknown.as_slice()), (vec![], &[] as &[String]));
     assert_eq!(
@@ -207,35 +248,84 @@ async fn a_silent_chain_is_no_drift(world: &World) {
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_matured_is_claimed_when_it_is_worth_its_gas() {
-    let world = World::settled().await;
-    let provider = hub::payout(0);
-    let chain = world.chain.direct().unwrap();
-    let signer: PrivateKeySigner = world.chain.poster.clone();
-    let claimer = |coin| Claimer {
-        chain: chain.clone(),
+/// One claimer, told what a coin costs.
+fn claimer(world: &World, provider: Address, coin: u64) -> Claimer {
+    Claimer {
+        claims: world.claims(),
         rpc_url: world.chain.url.clone(),
         provider,
-        signer: signer.clone(),
+        signer: world.chain.poster.clone(),
         terms: Terms {
             coin: MicroUsd(coin),
             share: GasShare::default(),
         },
         every: Duration::from_secs(1),
-    };
-    assert_eq!(claimer(1).pass().await.unwrap(), None, "nothing has matured");
-    let node = ProviderBuilder::new().connect_http(world.chain.url.parse().unwrap());
-    let _: serde_json::Value = node.raw_request("evm_increaseTime".into(), (200,)).await.unwrap();
-    let _: serde_json::Value = node.raw_request("anvil_mine".into(), (1,)).await.unwrap();
-    let matured = chain.earned(provider).await.known().unwrap();
-    assert!(matured.claimable > 0 && matured.in_window == 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_matured_is_claimed_when_it_is_worth_its_gas() {
+    let world = World::settled(Mode::Ledger).await;
+    let provider = hub::payout(0);
     assert_eq!(
-        claimer(3_000_000_000_000_000).pass().await.unwrap(),
+        claimer(&world, provider, 1).pass().await.unwrap(),
         None,
-        "gas would take it all"
+        "nothing has matured"
     );
-    let paid = claimer(1).pass().await.unwrap().unwrap();
+    world.pass_windows().await;
+    let matured = world.earned(provider).await;
+    assert!(matured.claimable > 0 && matured.in_window == 0);
+    let dear = claimer(&world, provider, 3_000_000_000_000_000).pass().await.unwrap();
+    assert_eq!(dear, None, "gas would take it all");
+    let paid = claimer(&world, provider, 1).pass().await.unwrap().unwrap();
     assert_eq!(paid.paid_micro, matured.claimable);
-    assert_eq!(chain.earned(provider).await.known().unwrap().claimed, matured.claimable);
+    assert_eq!(world.earned(provider).await.claimed, matured.claimable);
+}
+
+/// Root mode from accepted receipts to money: batches are roots, payers pay by vouchers, providers claim with proofs.
+#[tokio::test(flavor = "multi_thread")]
+async fn in_root_mode_vouchers_are_collected_and_every_provider_is_paid_to_the_unit() {
+    let mut world = World::settled(Mode::Root).await;
+    let clean = world.compare().await;
+    assert_eq!((names(&clean), clean.unknown.as_slice()), (vec![], &[] as &[String]));
+    let total: u128 = world.totals().await.cumulative.into();
+    assert!(total > 0);
+
+    world.pass_windows().await;
+    let before = world.earned(hub::payout(0)).await;
+    assert!(
+        before.claimable == 0 && before.in_window > 0,
+        "no voucher brought anything"
+    );
+    an_altered_voucher_brings_nothing(&world).await;
+    assert_eq!(world.collector().await.pass().await.unwrap(), total);
+    assert_eq!(world.collector().await.pass().await.unwrap(), 0, "once");
+
+    let mut paid = 0;
+    for provider in [hub::payout(0), hub::payout(1)] {
+        let earned = world.earned(provider).await;
+        assert!(earned.claimable > 0 && earned.in_window == 0, "{earned:?}");
+        let claimed = claimer(&world, provider, 1).pass().await.unwrap().unwrap();
+        assert_eq!(claimed.paid_micro, earned.claimable);
+        assert_eq!(claimer(&world, provider, 1).pass().await.unwrap(), None, "once");
+        paid += claimed.paid_micro;
+    }
+    assert_eq!(paid, total);
+    let totals = world.totals().await;
+    assert_eq!((u128::from(totals.collected), u128::from(totals.paid)), (total, total));
+    assert_eq!(names(&world.compare().await), [] as [&str; 0]);
+}
+
+/// A signature of somebody else: the contract refuses it, and nobody is the poorer.
+async fn an_altered_voucher_brings_nothing(world: &World) {
+    let newest = world.settlements.get("settlement-2").await.unwrap();
+    let key = Path::from(StoredVouchers::key(&newest.spec.header_hash));
+    let stored = world.hub.objects.get(&key).await.unwrap().bytes().await.unwrap();
+    let mut altered: StoredVouchers = serde_json::from_slice(&stored).unwrap();
+    altered.vouchers[0].cumulative_micro += 1;
+    let altered = serde_json::to_vec(&altered).unwrap();
+    world.hub.objects.put(&key, altered.into()).await.unwrap();
+    assert_eq!(world.collector().await.pass().await.unwrap(), 0);
+    assert_eq!(world.totals().await.collected, 0);
+    world.hub.objects.put(&key, stored.into()).await.unwrap();
 }

@@ -12,6 +12,10 @@ fn policy(payable: Option<Condition>) -> Policy {
     Policy {
         name: "p".to_owned(),
         payer: PAYER,
+        order_signing_key: spillway_crds::OrderSigningKey {
+            address: Address::repeat_byte(1).to_string(),
+            secret_ref: "order-key".to_owned(),
+        },
         chain: None,
         payable,
     }

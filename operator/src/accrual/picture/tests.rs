@@ -26,6 +26,8 @@ fn seen(block_number: u64, observed_at: i64) -> PayerOnChain {
         cap_per_day_micro: 500,
         spent_today_micro: 0,
         order_key_expiry: 4_000_000_000,
+        mode: SettlementMode::Ledger,
+        collected_micro: None,
         block_number,
         block_hash: B256::ZERO.to_string(),
         block_time: 1_800_000_000,
@@ -37,6 +39,10 @@ fn policy(chain: Option<PayerOnChain>) -> Policy {
     Policy {
         name: "p".to_owned(),
         payer: PAYER,
+        order_signing_key: OrderSigningKey {
+            address: Address::repeat_byte(1).to_string(),
+            secret_ref: "order-key".to_owned(),
+        },
         chain,
         payable: None,
     }
@@ -61,6 +67,25 @@ fn what_is_sealed_and_not_among_the_facts_is_in_flight() {
     let settlements = [debits(1, Some(10), 5), debits(2, Some(11), 70), debits(3, None, 200)];
     let allowance = of_payer(&policies, &settlements, 1_000).unwrap();
     assert_eq!(allowance.in_flight, 270);
+}
+
+#[test]
+fn what_is_sealed_and_not_collected_is_in_flight_in_root_mode() {
+    let root = |collected_micro| PayerOnChain {
+        mode: SettlementMode::Root,
+        collected_micro,
+        ..seen(10, 1_000)
+    };
+    let totals = Totals {
+        spent: [(PAYER, 270)].into(),
+        ..Totals::default()
+    };
+    let of = |chain| root_allowances(&[policy(Some(chain))], &totals, &place(), at(1_000)).remove(&PAYER);
+    assert_eq!(of(root(Some(70))).unwrap().in_flight, 200);
+    assert_eq!(of(root(Some(270))).unwrap().in_flight, 0);
+    assert!(of(root(None)).is_none(), "what was collected is not known");
+    assert!(of(seen(10, 1_000)).is_none(), "the contract is in the other mode");
+    assert!(of_payer(&[policy(Some(root(Some(0))))], &[], 1_000).is_none());
 }
 
 #[test]

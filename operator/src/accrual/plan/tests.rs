@@ -12,6 +12,7 @@ const LIMITS: BatchLimits = BatchLimits {
     leaves: 4,
     oldest: SignedDuration::from_secs(10),
     value: u128::MAX,
+    gas: Some(Bounds::GAS),
 };
 const PAYER: Address = Address::repeat_byte(0xbb);
 

@@ -122,7 +122,7 @@ fn settlement(attempts: Vec<AttemptStatus>) -> (Settlement, Vec<u8>) {
         .map(|payable| payable.leaf)
         .collect();
     let sealed = seal(place().chain_id, place().contract, 1, B256::ZERO, leaves).unwrap();
-    let key = crate::keys::settlement(&sealed.header.dataHash.to_string());
+    let key = spillway_core::batch::LeavesDocument::key(sealed.header.dataHash);
     let spec = spillway_crds::SettlementSpec::from_sealed(place().chain_id, place().contract, &sealed, key).unwrap();
     (Settlement::new("settlement-1", spec), sealed.document)
 }
