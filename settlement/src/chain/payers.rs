@@ -61,6 +61,7 @@ impl Chain {
     /// How the contract moves money; it never changes.
     pub async fn mode(&self) -> Knowledge<SettlementMode> {
         let contract = self.place.contract;
+        self.identify(false).await;
         let asked = self
             .most("mode", |provider| async move {
                 read(&provider, contract, SpillwaySettlement::modeCall {}, BlockId::latest()).await
