@@ -21,6 +21,7 @@ use crate::{Condition, Time};
     printcolumn = r#"{"name":"Total","type":"integer","jsonPath":".spec.totalMicro"}"#,
     printcolumn = r#"{"name":"State","type":"string","jsonPath":".status.state"}"#,
     printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.reason"}"#,
+    printcolumn = r#"{"name":"Disputed","type":"string","jsonPath":".status.conditions[?(@.type==\"Disputed\")].reason"}"#,
     printcolumn = r#"{"name":"Transaction","type":"string","jsonPath":".status.transaction","priority":1}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]

@@ -63,9 +63,19 @@ tolerations: {{- toYaml . | nindent 2 }}
 {{- if not .Values.settlement.rpcUrls }}
 {{- fail "settlement.rpcUrls is empty: give at least one HTTP endpoint of the chain" }}
 {{- end }}
-{{- with .Values.settlement.orders }}
-{{- if and .keystoreSecret .insecureDevKeySecret }}
-{{- fail "settlement.orders: keystoreSecret and insecureDevKeySecret exclude each other" }}
+{{- range $name := list "orders" "collector" }}
+{{- $its := index $.Values.settlement $name }}
+{{- if and $its.keystoreSecret $its.insecureDevKeySecret }}
+{{- fail (printf "settlement.%s: keystoreSecret and insecureDevKeySecret exclude each other" $name) }}
+{{- end }}
+{{- end }}
+{{- with .Values.settlement.collector }}
+{{- $hasKey := or .keystoreSecret .insecureDevKeySecret }}
+{{- if and (eq $.Values.chain.mode "Root") (not $hasKey) }}
+{{- fail "settlement.collector: name a Secret in keystoreSecret: in root mode nobody is paid before vouchers are collected" }}
+{{- end }}
+{{- if and (eq $.Values.chain.mode "Ledger") $hasKey }}
+{{- fail "settlement.collector: there is nothing to collect in ledger mode; is chain.mode Root?" }}
 {{- end }}
 {{- end }}
 {{- with .Values.settlement.signer }}

@@ -113,7 +113,7 @@ impl World {
 
     async fn collector(&self) -> Collector {
         Collector::new(
-            self.plane.chart_client("spillway-orders").await.unwrap(),
+            self.plane.chart_client("spillway-collector").await.unwrap(),
             SYSTEM_NAMESPACE,
             self.chain.direct().unwrap(),
             self.documents(),
