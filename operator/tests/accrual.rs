@@ -17,7 +17,10 @@ use object_store::signer::Signer;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use spillway_crds::{GpuProvider, InferenceJob, InferenceJobStatus, Settlement, SpendPolicy, names};
+use spillway_crds::{
+    GpuProvider, InferenceJob, InferenceJobStatus, Settlement, SettlementMode, SettlementSpec, SpendPolicy,
+    StoredVouchers, names,
+};
 use spillway_e2e_control_plane::{ControlPlane, eventually};
 use spillway_operator::accrual::{Accrual, BatchLimits, Plan, SealedAttempts};
 use spillway_operator::dispatch::{ChainPlace, KeyError, OrderKey, forged};
@@ -357,6 +360,152 @@ async fn old_leaves_are_deleted(admin: &Client, client: &Client, store: &HubStor
         assert!(store.get(&key, 1 << 20).await.unwrap_err().is_not_found());
         let status = settlements.get("settlement-1").await.unwrap().status.unwrap();
         assert!(status.leaves_deleted_at.is_some());
+    };
+    tokio::select! {
+        () = keeper.watch() => panic!("the watches ended"),
+        () = passes => {}
+    }
+}
+
+/// One leaf a batch, in root mode.
+fn root_sealer(client: &Client, store: &HubStore) -> Accrual {
+    let limits = BatchLimits { leaves: 1, ..LIMITS };
+    let sealed = Arc::new(SealedAttempts::default());
+    let accrual = Accrual::new(
+        client.clone(),
+        names::SYSTEM_NAMESPACE,
+        store.clone(),
+        place(),
+        limits,
+        sealed,
+    );
+    accrual
+        .in_mode(SettlementMode::Root)
+        .keeping_leaves_for(SignedDuration::from_hours(1))
+}
+
+/// As the job controller does, and two hours later the batch is final.
+async fn pay(jobs: &Api<InferenceJob>, settlements: &Api<Settlement>, store: &HubStore, sequence: u64) {
+    let settlement = settlements.get(&names::settlement(sequence)).await.unwrap();
+    let mut job = jobs.get("embed").await.unwrap();
+    let paid = SealedAttempts::default();
+    let paid = paid.of_job(store, &settlement, &job.uid().unwrap()).await.unwrap();
+    for attempt in &mut job.status.as_mut().unwrap().shards[0].attempts {
+        if paid.contains_key(&(0, attempt.number)) {
+            attempt.settlement = Some(sequence);
+        }
+    }
+    jobs.replace_status("embed", &PostParams::default(), &job)
+        .await
+        .unwrap();
+    let finalized_at = Timestamp::now() - SignedDuration::from_hours(2);
+    let is_final = Patch::Merge(json!({"status": {"state": "Final", "finalizedAt": finalized_at}}));
+    settlements
+        .patch_status(&names::settlement(sequence), &PatchParams::default(), &is_final)
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn root_batches_add_up_and_wait_for_the_key_that_signs_their_vouchers() {
+    let plane = ControlPlane::start().await.unwrap();
+    let admin = plane.client().await.unwrap();
+    let client = plane.chart_client("spillway-operator").await.unwrap();
+    let hub = names::SYSTEM_NAMESPACE;
+    let tenant = plane.namespace("team").await.unwrap();
+    let (store, key) = (store(), key(&admin, hub).await);
+    let attempts = json!([accepted(0, "Work", 20_000), accepted(1, "Check", 21_000)]);
+    let job = job(&admin, &tenant, attempts).await;
+    let (uid, status) = (job.uid().unwrap(), job.status.clone().unwrap());
+    for attempt in &status.shards[0].attempts {
+        record_accepted(&store, &place(), &key, &uid, &status, 0, attempt)
+            .await
+            .unwrap();
+    }
+    let policies = policy(&admin, 100_000).await;
+    let root = Patch::Merge(json!({"status": {"chain": {"mode": "Root", "collectedMicro": 0}}}));
+    policies
+        .patch_status("p", &PatchParams::default(), &root)
+        .await
+        .unwrap();
+    let secrets: Api<Secret> = Api::namespaced(admin.clone(), hub);
+    secrets.delete("order-key", &Default::default()).await.unwrap();
+
+    let jobs: Api<InferenceJob> = Api::namespaced(admin.clone(), &tenant);
+    let settlements: Api<Settlement> = Api::namespaced(admin.clone(), hub);
+    let accrual = root_sealer(&client, &store);
+    let passes = async {
+        pass_until(&accrual, "nobody signs", |plan| *plan == Plan::Idle).await;
+        assert!(settlements.list(&ListParams::default()).await.unwrap().items.is_empty());
+        let secret =
+            json!({"metadata": {"name": "order-key"}, "stringData": {"key": format!("0x{}", "11".repeat(32))}});
+        create(&secrets, secret).await;
+        // What was set aside is looked at again after a minute.
+        let later = Timestamp::now() + SignedDuration::from_secs(61);
+        let plan = accrual.pass(later).await.unwrap();
+        assert!(matches!(plan, Plan::Seal { sequence: 1, .. }), "{plan}");
+        for sequence in [1, 2] {
+            let name = format!("settlement {sequence}");
+            eventually(&name, LIMIT, || async {
+                accrual.pass(later).await.unwrap();
+                settlements.get_opt(&names::settlement(sequence)).await.unwrap()
+            })
+            .await
+            .unwrap();
+            pay(&jobs, &settlements, &store, sequence).await;
+        }
+        let recorded = |plan: &Plan| *plan == Plan::MarkRecorded { sequence: 2 };
+        pass_until(&accrual, "recorded", recorded).await;
+    };
+    tokio::select! {
+        () = accrual.watch() => panic!("the watches ended"),
+        () = passes => {}
+    }
+    let (one, two) = (
+        settlements.get("settlement-1").await.unwrap().spec,
+        settlements.get("settlement-2").await.unwrap().spec,
+    );
+    assert_eq!((one.mode, two.mode), (SettlementMode::Root, SettlementMode::Root));
+    assert_eq!(
+        one.cumulative_micro.map(|sum| sum + two.total_micro),
+        two.cumulative_micro
+    );
+    assert_eq!(two.cumulative_micro, Some(41_000));
+    two.header().unwrap();
+    the_payer_signed_what_it_owes(&store, &two).await;
+    the_newest_root_document_outlives_its_retention(&client, &store, &one, &two).await;
+    let (ledger, _watches) = sealer(&client, hub, &store);
+    let refused = ledger.pass(Timestamp::now()).await.unwrap_err().to_string();
+    assert!(refused.contains("mode Root"), "{refused}");
+}
+
+async fn the_payer_signed_what_it_owes(store: &HubStore, two: &SettlementSpec) {
+    let key = StoredVouchers::key(&two.header_hash);
+    let stored = store.get(&key, StoredVouchers::SIZE_MAX).await.unwrap();
+    let stored: StoredVouchers = serde_json::from_slice(&stored).unwrap();
+    let signed = stored.of(31337, place().contract, PAYER.parse().unwrap()).unwrap();
+    let (voucher, signature) = signed.unwrap();
+    assert_eq!((voucher.sequence, voucher.cumulative), (2, 41_000));
+    let digest = voucher.signing_hash(&place().domain());
+    let signer = spillway_core::signature::recover(digest, &signature).unwrap();
+    assert_eq!(signer, ORDER_KEY.parse::<Address>().unwrap());
+}
+
+async fn the_newest_root_document_outlives_its_retention(
+    client: &Client,
+    store: &HubStore,
+    one: &SettlementSpec,
+    two: &SettlementSpec,
+) {
+    let keeper = root_sealer(client, store);
+    let passes = async {
+        pass_until(&keeper, "nothing owed", |plan| *plan == Plan::Idle).await;
+        for key in [one.data_key.clone(), StoredVouchers::key(&one.header_hash)] {
+            assert!(store.get(&key, 1 << 20).await.unwrap_err().is_not_found(), "{key}");
+        }
+        for key in [two.data_key.clone(), StoredVouchers::key(&two.header_hash)] {
+            assert!(store.get(&key, 1 << 20).await.is_ok(), "{key}");
+        }
     };
     tokio::select! {
         () = keeper.watch() => panic!("the watches ended"),

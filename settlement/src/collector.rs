@@ -26,6 +26,9 @@ use crate::ticks::Ticks;
 /// Vouchers of one transaction: each takes some 60,000 gas.
 const VOUCHERS_AT_ONCE: usize = 100;
 
+/// A payer that asks to leave must meet this many passes, finality and failed ones included.
+const PASSES_IN_DELAY: u64 = 4;
+
 /// A payer's word and its signature.
 pub type Signed = (Voucher, Vec<u8>);
 
@@ -44,6 +47,10 @@ pub struct Collector {
 pub enum CollectError {
     #[error("the contract is in ledger mode: there is nothing to collect")]
     Ledger,
+    #[error("what the contract's withdraw delay is could not be asked")]
+    Unknown,
+    #[error("--every: payers may leave after {delay} s, so collect every {} s at least", longest.as_secs())]
+    TooSeldom { longest: Duration, delay: u64 },
     #[error(transparent)]
     Kubernetes(#[from] kube::Error),
     #[error(transparent)]
@@ -68,6 +75,21 @@ impl Collector {
             signer,
             every: Duration::from_secs(3600),
         }
+    }
+
+    /// Whether what payers owe is collected long before they can leave.
+    ///
+    /// # Errors
+    /// When `every` is too long for the contract's withdraw delay, or that cannot be asked.
+    pub async fn check(&self) -> Result<(), CollectError> {
+        let Knowledge::Known(delay) = self.chain.withdraw_delay().await else {
+            return Err(CollectError::Unknown);
+        };
+        let longest = Duration::from_secs(delay / PASSES_IN_DELAY);
+        if self.every <= longest {
+            return Ok(());
+        }
+        Err(CollectError::TooSeldom { longest, delay })
     }
 
     /// # Errors

@@ -353,6 +353,7 @@ async fn run_collect(arguments: CollectArguments) -> anyhow::Result<()> {
         let collected_micro = collector.pass().await?;
         return print(&serde_json::json!({ "collectedMicro": collected_micro }));
     }
+    collector.check().await?;
     let mut tasks = Tasks::default();
     health.set_ready(true);
     let served = spillway_process::serve(arguments.listen, health, registry, tasks.token());

@@ -46,6 +46,21 @@ impl Chain {
             .await
     }
 
+    /// Seconds between a payer's request to leave and its leaving.
+    pub async fn withdraw_delay(&self) -> Knowledge<u64> {
+        let contract = self.place.contract;
+        self.most("withdraw delay", |endpoint| async move {
+            read(
+                &endpoint,
+                contract,
+                SpillwaySettlement::withdrawDelayCall {},
+                BlockId::latest(),
+            )
+            .await
+        })
+        .await
+    }
+
     /// Gas of a claim, as the first endpoint that answers estimates it, at the market's fee.
     pub async fn claim_cost(&self, provider: Address, calldata: &Bytes) -> Knowledge<ClaimCost> {
         let contract = self.place.contract;

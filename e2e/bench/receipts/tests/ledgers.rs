@@ -301,6 +301,10 @@ async fn in_root_mode_vouchers_are_collected_and_every_provider_is_paid_to_the_u
         "no voucher brought anything"
     );
     an_altered_voucher_brings_nothing(&world).await;
+    let mut seldom = world.collector().await;
+    assert!(seldom.check().await.unwrap_err().to_string().contains("every 900 s"));
+    seldom.every = Duration::from_secs(900);
+    seldom.check().await.unwrap();
     assert_eq!(world.collector().await.pass().await.unwrap(), total);
     assert_eq!(world.collector().await.pass().await.unwrap(), 0, "once");
 
