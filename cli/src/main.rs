@@ -1,6 +1,6 @@
 //! `kubectl spillway …`: what an admin and a team ask of a hub.
 //!
-//! In: a kubeconfig, for `verify`, `audit` and `earnings` also a chain RPC. Out: text or JSON on standard output, hints
+//! In: a kubeconfig, for what concerns money also a chain RPC. Out: text or JSON on standard output, hints
 //! on standard error, exit codes that a script can tell apart ([`Code`]). May depend on `core`, `crds`, and on what
 //! `settlement` reads of the chain: an audit runs the code that the settlement process runs.
 
@@ -16,6 +16,7 @@ mod market;
 mod offers;
 mod place;
 mod plan;
+mod restore_settlements;
 mod status;
 mod table;
 mod verify;
@@ -58,6 +59,8 @@ enum Command {
     Verify(verify::Arguments),
     /// Hold chain, Settlements and accepted receipts against each other.
     Audit(audit::Arguments),
+    /// Make Settlements again that were lost, from the contract's events and the leaves documents.
+    RestoreSettlements(restore_settlements::Arguments),
     /// Show what providers have earned, from accepted to claimed.
     Earnings(earnings::Arguments),
 }
@@ -111,6 +114,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Invoice(wanted) => invoice::run(hub, wanted).await?,
         Command::Verify(wanted) => verify::run(hub, wanted).await?,
         Command::Audit(wanted) => return audit::run(hub, wanted).await,
+        Command::RestoreSettlements(wanted) => restore_settlements::run(hub, wanted).await?,
         Command::Earnings(wanted) => earnings::run(hub, wanted).await?,
     }
     Ok(ExitCode::SUCCESS)

@@ -17,7 +17,7 @@ use alloy_sol_types::{Eip712Domain, SolStruct, SolValue};
 use crate::merkle;
 
 pub use document::{AccountRecord, Contents, DocumentError, LeafRecord, LeavesDocument};
-pub use ledger::{entry_parts, ledger_hash};
+pub use ledger::{entries, entry_parts, ledger_hash};
 pub use totals::Totals;
 
 alloy_sol_types::sol! {

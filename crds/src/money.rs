@@ -253,7 +253,21 @@ impl SettlementSpec {
         sealed: &Sealed,
         data_key: String,
     ) -> Result<Self, ConversionError> {
-        let header = &sealed.header;
+        let entries = (sealed.debits.as_slice(), sealed.credits.as_slice());
+        Self::from_header(chain_id, contract, &sealed.header, data_key, entries)
+    }
+
+    /// The same from what the contract booked; `debits` and `credits` are packed.
+    ///
+    /// # Errors
+    /// When the total does not fit 64 bits.
+    pub fn from_header(
+        chain_id: u64,
+        contract: Address,
+        header: &Header,
+        data_key: String,
+        (debits, credits): (&[B256], &[B256]),
+    ) -> Result<Self, ConversionError> {
         let (mode, root) = if header.payRoot.is_zero() {
             (SettlementMode::Ledger, None)
         } else {
@@ -274,10 +288,10 @@ impl SettlementSpec {
             jobs_root: header.jobsRoot.to_string(),
             ledger_hash: header.ledgerHash.to_string(),
             data_hash: header.dataHash.to_string(),
-            header_hash: sealed.header_hash.to_string(),
+            header_hash: header.hash(chain_id, contract).to_string(),
             data_key,
-            debits: sealed.debits.iter().map(B256::to_string).collect(),
-            credits: sealed.credits.iter().map(B256::to_string).collect(),
+            debits: debits.iter().map(B256::to_string).collect(),
+            credits: credits.iter().map(B256::to_string).collect(),
         })
     }
 

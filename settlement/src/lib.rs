@@ -19,6 +19,7 @@ pub mod orders;
 pub mod payers;
 pub mod perform;
 pub mod poster;
+pub mod rebuild;
 pub mod reconcile;
 pub mod signer;
 mod ticks;

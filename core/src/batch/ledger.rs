@@ -8,8 +8,11 @@ use super::{Leaf, SealError};
 
 const AMOUNT_MAX: u128 = (1 << 96) - 1;
 
-/// Debits and credits, each ascending by address.
-pub(super) fn entries(leaves: &[Leaf]) -> Result<(Vec<B256>, Vec<B256>), SealError> {
+/// Debits and credits, packed, each ascending by address.
+///
+/// # Errors
+/// `SumTooLarge` when an account's sum exceeds 96 bits.
+pub fn entries(leaves: &[Leaf]) -> Result<(Vec<B256>, Vec<B256>), SealError> {
     let debits = sums(leaves, |leaf| leaf.payer)?;
     let credits = sums(leaves, |leaf| leaf.provider)?;
     Ok((debits, credits))

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use alloy::primitives::Address;
+use alloy::consensus::Transaction;
+use alloy::primitives::{Address, B256, Bytes};
 use alloy::providers::{DynProvider, Provider};
 use alloy::rpc::types::{Filter, Log};
 use alloy::sol_types::SolEvent;
@@ -55,6 +56,15 @@ impl Chain {
             }
         }
         Knowledge::Unknown
+    }
+
+    /// Input of a transaction; `None` when the endpoint does not know it. Whoever asks holds it against a hash.
+    pub async fn calldata(&self, transaction: B256) -> Knowledge<Option<Bytes>> {
+        self.first("calldata", |provider| async move {
+            let found = provider.get_transaction_by_hash(transaction).await?;
+            Ok(found.map(|found| found.input().clone()))
+        })
+        .await
     }
 
     async fn scan(&self, archive: &mut Archive, last: u64) {

@@ -49,6 +49,7 @@ impl Chain {
     /// Seconds between a payer's request to leave and its leaving.
     pub async fn withdraw_delay(&self) -> Knowledge<u64> {
         let contract = self.place.contract;
+        self.identify(false).await;
         self.most("withdraw delay", |endpoint| async move {
             read(
                 &endpoint,

@@ -4,13 +4,15 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use alloy::primitives::Address;
 use alloy::providers::{Provider, ProviderBuilder};
 use jiff::Timestamp;
-use kube::api::{Api, DeleteParams, ListParams};
+use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use object_store::ObjectStoreExt;
+use object_store::memory::InMemory;
 use object_store::path::Path;
 use spillway_bench_receipts::{chain, hub};
 use spillway_core::earnings::GasShare;
@@ -26,6 +28,7 @@ use spillway_settlement::collector::Collector;
 use spillway_settlement::contract::{SpillwaySettlement, Totals};
 use spillway_settlement::deploy::Mode;
 use spillway_settlement::payers::Payers;
+use spillway_settlement::rebuild::{RebuildError, rebuild};
 use spillway_settlement::reconcile::{Documents, Metrics, Reconciler};
 
 const LIMIT: Duration = Duration::from_secs(180);
@@ -169,6 +172,7 @@ async fn a_drift_is_found_told_and_taken_back_and_never_mended() {
     a_document_goes_and_comes_back(&mut world).await;
 
     // A Settlement goes: the chain still knows of it, and the jobs that it paid do too.
+    let lost = world.settlements.get("settlement-2").await.unwrap();
     world
         .settlements
         .delete("settlement-2", &DeleteParams::default())
@@ -178,6 +182,36 @@ async fn a_drift_is_found_told_and_taken_back_and_never_mended() {
     assert!(found.contains(&"NoObject"), "{found:?}");
 
     a_silent_chain_is_no_drift(&world).await;
+    a_lost_settlement_is_made_again(&mut world, lost).await;
+}
+
+/// From the leaves document, and without one from the calldata of its post.
+async fn a_lost_settlement_is_made_again(world: &mut World, lost: Settlement) {
+    let chain = world.chain.direct().unwrap();
+    chain.check().await.unwrap();
+    let (documents, empty) = (
+        world.documents(),
+        Documents::new(Arc::new(InMemory::new()), Path::default()),
+    );
+    for source in [Some(&documents), Some(&empty), None] {
+        assert_eq!(rebuild(&chain, source, 2).await.unwrap(), lost.spec);
+    }
+    let never = rebuild(&chain, Some(&documents), 3).await.unwrap_err();
+    assert!(matches!(never, RebuildError::NotPosted), "{never}");
+
+    let again = Settlement::new("settlement-2", rebuild(&chain, None, 2).await.unwrap());
+    world.settlements.create(&PostParams::default(), &again).await.unwrap();
+    assert_eq!(names(&world.compare().await), [] as [&str; 0]);
+    // The processes go on from there.
+    let running = world.hub.run(&world.plane, &world.chain, 6).await.unwrap();
+    eventually("final and recorded again", LIMIT, || async {
+        let status = world.settlements.get("settlement-2").await.ok()?.status?;
+        (status.state == SettlementState::Final && status.recorded).then_some(())
+    })
+    .await
+    .unwrap();
+    drop(running);
+    assert_eq!(names(&world.compare().await), [] as [&str; 0]);
 }
 
 async fn payers_facts_are_those_of_the_contract(world: &World) {
