@@ -1,12 +1,13 @@
 //! `kubectl spillway …`: what an admin and a team ask of a hub.
 //!
-//! In: a kubeconfig, for `verify`, `audit` and `earnings` also a chain RPC. Out: text or JSON on standard output, hints
+//! In: a kubeconfig, for `verify`, `audit`, `earnings` and `dispute` also a chain RPC. Out: text or JSON on standard output, hints
 //! on standard error, exit codes that a script can tell apart ([`Code`]). May depend on `core`, `crds`, and on what
 //! `settlement` reads of the chain: an audit runs the code that the settlement process runs.
 
 mod audit;
 mod class;
 mod connect;
+mod dispute;
 mod earnings;
 #[cfg(test)]
 mod fixture;
@@ -60,6 +61,8 @@ enum Command {
     Audit(audit::Arguments),
     /// Show what providers have earned, from accepted to claimed.
     Earnings(earnings::Arguments),
+    /// Find, open, follow and resolve disputes about posted batches.
+    Dispute(dispute::Arguments),
 }
 
 /// How to print.
@@ -112,6 +115,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Verify(wanted) => verify::run(hub, wanted).await?,
         Command::Audit(wanted) => return audit::run(hub, wanted).await,
         Command::Earnings(wanted) => earnings::run(hub, wanted).await?,
+        Command::Dispute(wanted) => return dispute::run(hub, wanted).await,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,6 +5,7 @@
 
 mod archive;
 mod books;
+mod dispute_rules;
 mod disputes;
 mod earned;
 mod endpoint;
@@ -22,7 +23,8 @@ use alloy::primitives::{Address, B256};
 use spillway_core::knowledge::Knowledge;
 
 pub use books::Books;
-pub use disputes::{Challenge, Challenges, Stage};
+pub use dispute_rules::{DisputeRules, Purse, Trial};
+pub use disputes::{Challenge, Challenges, Fault, Filed, Stage};
 pub use earned::Earned;
 pub use endpoint::AskError;
 pub use endpoints::{Chain, Confirm, Reach};

@@ -128,7 +128,7 @@ async fn mined(provider: &DynProvider, hash: B256) -> Result<bool, CallError> {
     }
 }
 
-fn refused(error: alloy::transports::TransportError) -> CallError {
+pub(crate) fn refused(error: alloy::transports::TransportError) -> CallError {
     match error.as_error_resp().and_then(|answer| answer.as_revert_data()) {
         Some(data) => CallError::Reverts(Revert::decode(&data)),
         None => CallError::Rpc(error),

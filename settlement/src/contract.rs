@@ -75,7 +75,7 @@ pub struct Revert {
 }
 
 impl Revert {
-    fn new(reason: &str, message: String, permanent: bool) -> Self {
+    pub(crate) fn new(reason: &str, message: String, permanent: bool) -> Self {
         Self {
             reason: reason.to_owned(),
             message,
@@ -85,14 +85,14 @@ impl Revert {
 
     /// Reads the bytes that the contract reverted with.
     pub fn decode(data: &[u8]) -> Self {
-        match Errors::abi_decode(data) {
-            Ok(error) => describe(error),
-            Err(_) => Self::new(
-                "Unknown",
-                format!("the contract reverted with 0x{}", hex::encode(data)),
-                false,
-            ),
+        if let Ok(error) = Errors::abi_decode(data) {
+            return describe(error);
         }
+        let unknown = || {
+            let message = format!("the contract reverted with 0x{}", hex::encode(data));
+            Self::new("Unknown", message, false)
+        };
+        crate::disputes::refusal(data).unwrap_or_else(unknown)
     }
 }
 
@@ -287,6 +287,23 @@ macro_rules! header_of {
     }};
 }
 
+macro_rules! leaf_of {
+    ($abi:ident, $leaf:expr) => {{
+        let leaf: &Leaf = $leaf;
+        $abi::Leaf {
+            job: leaf.job,
+            shard: leaf.shard,
+            attempt: leaf.attempt,
+            kind: leaf.kind,
+            payer: leaf.payer,
+            provider: leaf.provider,
+            amount: leaf.amount,
+            order: leaf.order,
+            receipt: leaf.receipt,
+        }
+    }};
+}
+
 macro_rules! order_of {
     ($abi:ident, $order:expr) => {{
         let order: &Order = $order;
@@ -303,6 +320,8 @@ macro_rules! order_of {
         }
     }};
 }
+
+pub(crate) use {header_of, leaf_of, order_of};
 
 /// The header as calls of the contract take it.
 pub fn contract_header(header: &Header) -> SpillwaySettlement::Header {
@@ -323,7 +342,7 @@ pub fn show_order_calldata(order: &Order, signature: Vec<u8>) -> Bytes {
 pub fn answer_order_calldata(id: u64, leaf: &Leaf, order: &Order, signature: Vec<u8>) -> Bytes {
     SpillwayDisputes::answerOrderCall {
         id: U256::from(id),
-        leaf: disputes_leaf(leaf),
+        leaf: leaf_of!(SpillwayDisputes, leaf),
         order: order_of!(SpillwayDisputes, order),
         signature: signature.into(),
     }
@@ -335,7 +354,7 @@ pub fn answer_order_calldata(id: u64, leaf: &Leaf, order: &Order, signature: Vec
 pub fn contract_line(header: &Header, leaf: &Leaf, proof: Vec<B256>) -> SpillwayDisputes::Line {
     SpillwayDisputes::Line {
         header: header_of!(SpillwayDisputes, header),
-        leaf: disputes_leaf(leaf),
+        leaf: leaf_of!(SpillwayDisputes, leaf),
         proof,
     }
 }
@@ -360,20 +379,6 @@ pub fn nothing_unpaid() -> SpillwayDisputes::Unpaid {
         ),
         cumulative: 0,
         proof: vec![],
-    }
-}
-
-fn disputes_leaf(leaf: &Leaf) -> SpillwayDisputes::Leaf {
-    SpillwayDisputes::Leaf {
-        job: leaf.job,
-        shard: leaf.shard,
-        attempt: leaf.attempt,
-        kind: leaf.kind,
-        payer: leaf.payer,
-        provider: leaf.provider,
-        amount: leaf.amount,
-        order: leaf.order,
-        receipt: leaf.receipt,
     }
 }
 

@@ -3,7 +3,8 @@
 //! In: Settlements (the write-ahead log is their status), what the chain says ([`chain::ChainView`]).
 //! Out: signed transactions, statuses. [`advance`] decides and is pure; [`chain`] and [`poster`] do the IO.
 //! Beside it: [`payers`] says on SpendPolicies what the chain holds, [`reconcile`] compares the ledgers, [`claimer`] takes
-//! what providers earned, [`orders`] shows signed orders to the contracts when they ask.
+//! what providers earned, [`orders`] shows signed orders to the contracts when they ask, [`disputes`] opens disputes about
+//! posted batches for `kubectl spillway dispute`.
 //! May depend on core and crds.
 
 pub mod advance;
@@ -12,6 +13,7 @@ pub mod claim;
 pub mod claimer;
 pub mod contract;
 pub mod deploy;
+pub mod disputes;
 pub mod orders;
 pub mod payers;
 pub mod perform;
