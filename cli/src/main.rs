@@ -1,8 +1,8 @@
 //! `kubectl spillway …`: what an admin and a team ask of a hub.
 //!
-//! In: a kubeconfig, for `verify`, `audit`, `earnings` and `dispute` also a chain RPC. Out: text or JSON on standard output, hints
-//! on standard error, exit codes that a script can tell apart ([`Code`]). May depend on `core`, `crds`, and on what
-//! `settlement` reads of the chain: an audit runs the code that the settlement process runs.
+//! In: a kubeconfig, for `verify`, `audit`, `earnings` and `dispute` also a chain RPC. Out: text or JSON on standard
+//! output, hints on standard error, exit codes that a script can tell apart ([`Code`]). May depend on `core`, `crds`, and
+//! on what `settlement` reads of the chain and sends to it: an audit runs the code that the settlement process runs.
 
 mod audit;
 mod class;
@@ -118,4 +118,16 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Dispute(wanted) => return dispute::run(hub, wanted).await,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn options_of_all_commands_fit_together() {
+        Arguments::command().debug_assert();
+    }
 }

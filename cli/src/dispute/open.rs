@@ -188,7 +188,7 @@ fn prove(docket: &Docket, what: What, anyway: bool) -> anyhow::Result<Proof> {
         Err(why) => match what.line.filter(|_| what.kind == OffenceKind::MissingOrder) {
             Some(line) if anyway => prover.challenge_order(At { settlement, line }),
             Some(_) => bail!(
-                "{why}: if the hub can show the order, a challenge costs the bond; --anyway makes it all the same"
+                "{why}; if the hub can show the order, a challenge costs the bond; --anyway makes it all the same"
             ),
             None => bail!(why),
         },
@@ -253,7 +253,7 @@ fn text(opened: &Opened, now: u64) -> String {
 fn run_text(run: &DryRun<'_>) -> String {
     let answer = match &run.answer {
         Answer::Taken => "taken".to_owned(),
-        Answer::Raised => "refused: the same was proven before, or is open".to_owned(),
+        Answer::Raised => "refused: the same was proven before, or waits for an answer".to_owned(),
         Answer::Refused { reason, message } => format!("refused: {reason}: {message}"),
         Answer::Unknown => "unknown: the chain could not be asked".to_owned(),
     };

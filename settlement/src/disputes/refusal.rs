@@ -1,6 +1,6 @@
 //! What the disputes contracts say when they refuse.
 
-use alloy::sol_types::SolInterface;
+use alloy::sol_types::{Revert as Words, SolError, SolInterface};
 
 use crate::contract::{Revert, SpillwayDisputes::SpillwayDisputesErrors as Errors, TestToken::TestTokenErrors};
 
@@ -9,6 +9,8 @@ pub(crate) fn refusal(data: &[u8]) -> Option<Revert> {
     let (reason, message) = Errors::abi_decode(data)
         .map(describe)
         .or_else(|_| TestTokenErrors::abi_decode(data).map(describe_token))
+        // Our own contracts refuse by typed errors alone: words are a token's.
+        .or_else(|_| Words::abi_decode(data).map(|words| ("BondRefused", words.reason)))
         .ok()?;
     Some(Revert::new(reason, message, false))
 }
@@ -17,7 +19,7 @@ fn describe(error: Errors) -> (&'static str, String) {
     match error {
         Errors::AlreadyRaised(_) => (
             "AlreadyRaised",
-            "the same was proven before, or is open: see `kubectl spillway dispute list`".to_owned(),
+            "the same was proven before, or waits for an answer".to_owned(),
         ),
         Errors::HeaderFinal(error) => (
             "HeaderFinal",
@@ -91,11 +93,9 @@ fn describe_token(error: TestTokenErrors) -> (&'static str, String) {
 
 #[cfg(test)]
 mod tests {
-    use alloy::primitives::{Address, B256, U256};
-    use alloy::sol_types::SolError;
-
     use super::*;
     use crate::contract::{SpillwayDisputes, TestToken};
+    use alloy::primitives::{Address, B256, U256};
 
     #[test]
     fn refusals_are_told_in_words() {
@@ -109,6 +109,8 @@ mod tests {
             needed: U256::from(5),
         };
         assert_eq!(Revert::decode(&allowance.abi_encode()).reason, "BondNotApproved");
+        let words = Words::from("ERC20: transfer amount exceeds allowance").abi_encode();
+        assert_eq!(refusal(&words).unwrap().reason, "BondRefused");
         assert_eq!(refusal(&[1, 2, 3, 4]), None);
         assert_eq!(Revert::decode(&[1, 2, 3, 4]).reason, "Unknown");
     }

@@ -1,7 +1,9 @@
 //! Bad batches, really posted: what `kubectl spillway dispute` runs finds each offence, and the contracts take its proof.
 
+use alloy::primitives::aliases::U96;
 use alloy::primitives::{Address, B256, U256, keccak256};
 use alloy::signers::local::PrivateKeySigner;
+use alloy::sol_types::SolCall;
 use spillway_core::batch::{Leaf, LeavesDocument, Sealed, entry_parts, jobs_root, ledger_hash, seal};
 use spillway_core::offence::{Offence, OffenceKind};
 use spillway_crds::StoredReceipt;
@@ -105,6 +107,7 @@ fn line(job: u64, shard: u32, provider: Address) -> Ordered {
         provider,
         amount: AMOUNT,
         upper_bound: AMOUNT,
+        is_signed: true,
     }
 }
 
@@ -193,6 +196,30 @@ pub(crate) async fn a_line_without_an_order_is_found_challenged_and_void(plane: 
         "one of two lines is given back"
     );
     assert_eq!(auditor.guarantee().await, U256::from(950_000_000_u64));
+}
+
+/// A key that the payer has replaced since still signed what it signed.
+pub(crate) async fn an_order_that_no_key_of_its_payer_signed_is_found(plane: &ControlPlane) {
+    let (ground, store) = (Ground::new(plane).await, Store::default());
+    let unsigned = Ordered {
+        is_signed: false,
+        ..line(1, 1, PROVIDER)
+    };
+    let leaves = ground.order(&store, [line(1, 0, PROVIDER), unsigned]).await;
+    post(&ground, &store, &sealed(&ground, 1, B256::ZERO, leaves)).await;
+    let replace = SpillwaySettlement::authorizeOrderKeyCall {
+        key: Address::repeat_byte(7),
+        capPerDay: U96::from(1),
+        expiry: 4_000_000_000,
+    };
+    let (payer, contract) = (ground.world.deployed.payer, ground.world.deployed.contract);
+    assert!(ground.world.send_as(payer, contract, replace.abi_encode().into()).await);
+    let finding = Auditor::new(&ground, &store).await.only().await;
+    assert!(
+        matches!(finding.offence, Offence::MissingOrder { at, is_unsigned: true, .. } if at.line == 1),
+        "{finding:?}"
+    );
+    assert_eq!(finding.answer, Answer::Taken);
 }
 
 pub(crate) async fn a_line_beyond_its_order_is_found_and_proven(plane: &ControlPlane) {
