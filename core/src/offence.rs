@@ -329,7 +329,7 @@ impl fmt::Display for Doubt {
                 found,
             } => write!(
                 formatter,
-                "settlement {settlement}: its header counts {count} lines and there are {found}; no contract takes that as proof"
+                "settlement {settlement}: its header counts {count} lines, there are {found}; no contract takes that as proof"
             ),
             Self::OrderUnknown { at } => write!(formatter, "{at}: its order could not be asked for"),
         }

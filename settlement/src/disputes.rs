@@ -1,7 +1,8 @@
 //! Disputes about posted batches, from the side of whoever opens one: what can be proven, the proof, and sending it.
 //!
-//! In: Settlements, leaves documents, stored orders, the contracts. Out: offences as [`spillway_core::offence`] judges them,
-//! calldata, transactions that anybody may send. [`Prover`] is pure; [`gather`] reads, [`examine`] asks, [`file`] and [`resolve`] send.
+//! In: Settlements, leaves documents, stored orders, the contracts. Out: offences as [`spillway_core::offence`] judges
+//! them, calldata, transactions that anybody may send. [`Prover`] is pure; [`gather`] reads, [`examine`] asks, [`file`] and
+//! [`resolve`] send.
 
 mod docket;
 mod filing;

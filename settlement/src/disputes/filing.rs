@@ -47,8 +47,8 @@ pub enum Lack {
         token: Address,
     },
     #[error(
-        "the bond is {bond} micro-USD and {disputes} may take {allowance} of {sender}: add --approve-bond, or approve it on \
-         token {token}"
+        "the bond is {bond} micro-USD and {disputes} may take {allowance} of {sender}: add --approve-bond, or approve it \
+         on token {token}"
     )]
     Allowance {
         bond: u128,
