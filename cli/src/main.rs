@@ -1,12 +1,13 @@
 //! `kubectl spillway …`: what an admin and a team ask of a hub.
 //!
-//! In: a kubeconfig, for what concerns money also a chain RPC. Out: text or JSON on standard output, hints
-//! on standard error, exit codes that a script can tell apart ([`Code`]). May depend on `core`, `crds`, and on what
-//! `settlement` reads of the chain: an audit runs the code that the settlement process runs.
+//! In: a kubeconfig, for what concerns money also a chain RPC. Out: text or JSON on standard output, hints on standard
+//! error, exit codes that a script can tell apart ([`Code`]). May depend on `core`, `crds`, and on what `settlement` reads
+//! of the chain and sends to it: an audit runs the code that the settlement process runs.
 
 mod audit;
 mod class;
 mod connect;
+mod dispute;
 mod earnings;
 #[cfg(test)]
 mod fixture;
@@ -63,6 +64,8 @@ enum Command {
     RestoreSettlements(restore_settlements::Arguments),
     /// Show what providers have earned, from accepted to claimed.
     Earnings(earnings::Arguments),
+    /// Find, open, follow and resolve disputes about posted batches.
+    Dispute(dispute::Arguments),
 }
 
 /// How to print.
@@ -116,6 +119,19 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Audit(wanted) => return audit::run(hub, wanted).await,
         Command::RestoreSettlements(wanted) => restore_settlements::run(hub, wanted).await?,
         Command::Earnings(wanted) => earnings::run(hub, wanted).await?,
+        Command::Dispute(wanted) => return dispute::run(hub, wanted).await,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn options_of_all_commands_fit_together() {
+        Arguments::command().debug_assert();
+    }
 }

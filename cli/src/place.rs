@@ -34,6 +34,14 @@ pub(crate) struct ChainArguments {
     confirm: Confirm,
 }
 
+impl ChainArguments {
+    /// The endpoint that transactions go to.
+    pub(crate) fn sends_by(&self) -> anyhow::Result<&str> {
+        let first = self.rpc_urls.first().context("--rpc-url (RPC_URL) is required")?;
+        Ok(first)
+    }
+}
+
 /// The settings that the hub's chart wrote.
 pub(crate) async fn settings(client: &Client) -> anyhow::Result<ConfigMap> {
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), names::SYSTEM_NAMESPACE);

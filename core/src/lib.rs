@@ -13,6 +13,7 @@ pub mod market;
 pub mod memory;
 pub mod merkle;
 pub mod money;
+pub mod offence;
 pub mod order;
 pub mod receipt;
 pub mod reconcile;

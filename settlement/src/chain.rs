@@ -5,6 +5,7 @@
 
 mod archive;
 mod books;
+mod dispute_rules;
 mod disputes;
 mod earned;
 mod endpoint;
@@ -23,7 +24,8 @@ use spillway_core::batch::Header;
 use spillway_core::knowledge::Knowledge;
 
 pub use books::Books;
-pub use disputes::{Challenge, Challenges, Stage};
+pub use dispute_rules::{DisputeRules, Purse, Trial};
+pub use disputes::{Challenge, Challenges, Fault, Filed, Stage};
 pub use earned::{Earned, RootBooks};
 pub use endpoint::AskError;
 pub use endpoints::{Chain, Confirm, Reach};

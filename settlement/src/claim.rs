@@ -8,6 +8,7 @@ use alloy::rpc::types::TransactionRequest;
 use alloy::signers::local::PrivateKeySigner;
 use serde::Serialize;
 
+use crate::advance::TRANSACTION_GAS_MAX;
 use crate::chain::Place;
 use crate::claims::Claims;
 use crate::contract::{Revert, SpillwaySettlement, VERSION};
@@ -114,7 +115,8 @@ pub(crate) async fn call(provider: &DynProvider, to: Address, calldata: Bytes) -
 pub(crate) async fn send(provider: &DynProvider, request: TransactionRequest) -> Result<B256, CallError> {
     // The block that mines it may do more than the one that was asked: an epoch's first touch of an account rolls it over.
     let gas = provider.estimate_gas(request.clone()).await.map_err(refused)?;
-    let request = request.gas_limit(gas + gas / 4);
+    let room = gas.saturating_add(gas / 4).min(TRANSACTION_GAS_MAX);
+    let request = request.gas_limit(room.max(gas));
     let hash = *provider.send_transaction(request).await.map_err(refused)?.tx_hash();
     match tokio::time::timeout(MINED_TIMEOUT, mined(provider, hash)).await {
         Err(_) => Err(CallError::NotMined(hash)),
@@ -138,7 +140,7 @@ async fn mined(provider: &DynProvider, hash: B256) -> Result<bool, CallError> {
     }
 }
 
-fn refused(error: alloy::transports::TransportError) -> CallError {
+pub(crate) fn refused(error: alloy::transports::TransportError) -> CallError {
     match error.as_error_resp().and_then(|answer| answer.as_revert_data()) {
         Some(data) => CallError::Reverts(Revert::decode(&data)),
         None => CallError::Rpc(error),

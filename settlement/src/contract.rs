@@ -1,9 +1,11 @@
 //! The settlement contract as this process sees it: calls from its ABI, calldata, typed reverts.
 
 use alloy::primitives::{Address, B256, Bytes, U256};
-use alloy::sol_types::{SolCall, SolInterface};
+use alloy::sol_types::SolCall;
 use spillway_core::batch::{Header, Leaf, Voucher};
 use spillway_core::order::Order;
+
+mod revert;
 
 /// Version that the contract must name.
 pub const VERSION: &str = "1";
@@ -59,212 +61,10 @@ mod bindings {
 }
 pub use bindings::ISpillwayDisputes;
 pub use bindings::ISpillwaySettlement::{Balances, Parameters, Totals};
-use bindings::SpillwaySettlement::SpillwaySettlementErrors as Errors;
 pub use bindings::{
     AccessManager, SpillwayDisputes, SpillwaySettlement, SpillwaySigners, SpillwayStake, SpillwaySums, TestToken,
 };
-
-/// Why the contract refused a post.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Revert {
-    /// Name of the typed error; `Unknown` for anything else.
-    pub reason: String,
-    pub message: String,
-    /// Whether no later state of the chain can make the same batch pass.
-    pub permanent: bool,
-    /// Whose deposit, key or signature stands against it.
-    pub payer: Option<Address>,
-}
-
-impl Revert {
-    fn new(reason: &str, message: String, permanent: bool) -> Self {
-        Self {
-            reason: reason.to_owned(),
-            message,
-            permanent,
-            payer: None,
-        }
-    }
-
-    /// Reads the bytes that the contract reverted with.
-    pub fn decode(data: &[u8]) -> Self {
-        match Errors::abi_decode(data) {
-            Ok(error) => describe(error),
-            Err(_) => Self::new(
-                "Unknown",
-                format!("the contract reverted with 0x{}", hex::encode(data)),
-                false,
-            ),
-        }
-    }
-}
-
-/// Errors about the batch itself are permanent; errors about the payer, the poster or the order of posts can be cured.
-fn describe(error: Errors) -> Revert {
-    match error {
-        Errors::SequenceUsed(used) => Revert::new(
-            "SequenceUsed",
-            format!("sequence {} holds another header, {}", used.sequence, used.posted),
-            // Decided at finality by the contract's state, not by a call at the head.
-            false,
-        ),
-        Errors::SequenceForgotten(error) => Revert::new(
-            "SequenceForgotten",
-            format!(
-                "sequence {} was posted long ago; the contract remembers from {}",
-                error.sequence, error.oldest
-            ),
-            false,
-        ),
-        Errors::SequenceGap(gap) => Revert::new(
-            "SequenceGap",
-            format!("the contract expects sequence {}", gap.expected),
-            false,
-        ),
-        Errors::PreviousMismatch(error) => Revert::new(
-            "PreviousMismatch",
-            format!(
-                "the header before hashes to {} on chain, the batch names {}",
-                error.expected, error.given
-            ),
-            false,
-        ),
-        Errors::LedgerHashMismatch(error) => Revert::new(
-            "LedgerHashMismatch",
-            format!(
-                "debits and credits hash to {}, the header names {}",
-                error.expected, error.given
-            ),
-            true,
-        ),
-        Errors::EntryNotAscending(error) => Revert::new(
-            "EntryNotAscending",
-            format!("the entry of {} is out of order", error.account),
-            true,
-        ),
-        Errors::TotalMismatch(error) => Revert::new(
-            "TotalMismatch",
-            format!(
-                "total {}, debits {}, credits {}",
-                error.total, error.debits, error.credits
-            ),
-            true,
-        ),
-        Errors::CumulativeMismatch(error) => Revert::new(
-            "CumulativeMismatch",
-            format!(
-                "all totals come to {} with this batch, the header names {}",
-                error.expected, error.given
-            ),
-            true,
-        ),
-        other => describe_mode(other),
-    }
-}
-
-/// Errors of a batch that was made for a contract of the other mode, and all that can be cured.
-fn describe_mode(error: Errors) -> Revert {
-    match error {
-        Errors::FieldsOfOtherMode(_) => Revert::new(
-            "FieldsOfOtherMode",
-            "the header has fields of the other mode, or lacks its own".to_owned(),
-            true,
-        ),
-        Errors::WrongMode(error) => Revert::new(
-            "WrongMode",
-            format!(
-                "the contract is in mode {}",
-                if error.mode == 0 { "Ledger" } else { "Root" }
-            ),
-            true,
-        ),
-        curable => describe_curable(curable),
-    }
-}
-
-fn describe_curable(error: Errors) -> Revert {
-    let (reason, message) = match error {
-        Errors::NotPoster(error) => (
-            "NotPoster",
-            format!(
-                "{} may not post: an administrator of the contract must call setPoster",
-                error.caller
-            ),
-        ),
-        Errors::IsPaused(error) => (
-            "Paused",
-            format!(
-                "posting is paused until {} (Unix seconds); it goes on by itself",
-                error.until
-            ),
-        ),
-        Errors::IsBroken(error) => (
-            "Broken",
-            format!(
-                "the batch at sequence {} was proven wrong: ledger mode goes on when another poster is set, root mode never",
-                error.sequence
-            ),
-        ),
-        Errors::RingFull(error) => (
-            "RingFull",
-            format!(
-                "sequence {} would be overwritten and is not final yet: post larger batches",
-                error.sequence
-            ),
-        ),
-        Errors::EscrowTooSmall(error) => (
-            "EscrowTooSmall",
-            format!(
-                "all totals come to {} micro-USD, payers have deposited {}",
-                error.cumulative, error.escrow
-            ),
-        ),
-        payers => return describe_payer(payers),
-    };
-    Revert::new(reason, message, false)
-}
-
-/// What a payer can cure.
-fn describe_payer(error: Errors) -> Revert {
-    let (payer, reason, what) = match error {
-        Errors::OrderKeyMissing(error) => (
-            error.payer,
-            "OrderKeyMissing",
-            "has authorised no order key: call authorizeOrderKey".to_owned(),
-        ),
-        Errors::OrderKeyExpired(error) => (
-            error.payer,
-            "OrderKeyExpired",
-            format!("had an order key until {}: authorise it again", error.expiry),
-        ),
-        Errors::DailyCapExceeded(error) => (
-            error.payer,
-            "DailyCapExceeded",
-            format!(
-                "would spend {} micro-USD today, the key's cap is {}: wait for the next day (UTC) or raise it",
-                error.spent, error.capPerDay
-            ),
-        ),
-        Errors::DepositTooSmall(error) => (
-            error.payer,
-            "DepositTooSmall",
-            format!(
-                "has deposited {} micro-USD, the batch needs {}",
-                error.deposit, error.debit
-            ),
-        ),
-        Errors::SignatureRefused(error) => (
-            error.payer,
-            "SignatureRefused",
-            "has no key that signed this, or revoked it too long ago".to_owned(),
-        ),
-        other => return Revert::new("Unexpected", format!("{other:?}"), false),
-    };
-    Revert {
-        payer: Some(payer),
-        ..Revert::new(reason, format!("payer {payer} {what}"), false)
-    }
-}
+pub use revert::Revert;
 
 /// Calldata of `post`, in ledger mode.
 pub fn post_calldata(header: &Header, debits: Vec<B256>, credits: Vec<B256>) -> Bytes {
@@ -304,6 +104,23 @@ macro_rules! header_of {
     }};
 }
 
+macro_rules! leaf_of {
+    ($abi:ident, $leaf:expr) => {{
+        let leaf: &Leaf = $leaf;
+        $abi::Leaf {
+            job: leaf.job,
+            shard: leaf.shard,
+            attempt: leaf.attempt,
+            kind: leaf.kind,
+            payer: leaf.payer,
+            provider: leaf.provider,
+            amount: leaf.amount,
+            order: leaf.order,
+            receipt: leaf.receipt,
+        }
+    }};
+}
+
 macro_rules! order_of {
     ($abi:ident, $order:expr) => {{
         let order: &Order = $order;
@@ -320,6 +137,8 @@ macro_rules! order_of {
         }
     }};
 }
+
+pub(crate) use {header_of, leaf_of, order_of};
 
 /// The header as calls of the contract take it.
 pub fn contract_header(header: &Header) -> SpillwaySettlement::Header {
@@ -340,7 +159,7 @@ pub fn show_order_calldata(order: &Order, signature: Vec<u8>) -> Bytes {
 pub fn answer_order_calldata(id: u64, leaf: &Leaf, order: &Order, signature: Vec<u8>) -> Bytes {
     SpillwayDisputes::answerOrderCall {
         id: U256::from(id),
-        leaf: disputes_leaf(leaf),
+        leaf: leaf_of!(SpillwayDisputes, leaf),
         order: order_of!(SpillwayDisputes, order),
         signature: signature.into(),
     }
@@ -352,7 +171,7 @@ pub fn answer_order_calldata(id: u64, leaf: &Leaf, order: &Order, signature: Vec
 pub fn contract_line(header: &Header, leaf: &Leaf, proof: Vec<B256>) -> SpillwayDisputes::Line {
     SpillwayDisputes::Line {
         header: header_of!(SpillwayDisputes, header),
-        leaf: disputes_leaf(leaf),
+        leaf: leaf_of!(SpillwayDisputes, leaf),
         proof,
     }
 }
@@ -377,20 +196,6 @@ pub fn nothing_unpaid() -> SpillwayDisputes::Unpaid {
         ),
         cumulative: 0,
         proof: vec![],
-    }
-}
-
-fn disputes_leaf(leaf: &Leaf) -> SpillwayDisputes::Leaf {
-    SpillwayDisputes::Leaf {
-        job: leaf.job,
-        shard: leaf.shard,
-        attempt: leaf.attempt,
-        kind: leaf.kind,
-        payer: leaf.payer,
-        provider: leaf.provider,
-        amount: leaf.amount,
-        order: leaf.order,
-        receipt: leaf.receipt,
     }
 }
 

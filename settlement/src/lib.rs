@@ -2,9 +2,9 @@
 //!
 //! In: Settlements (the write-ahead log is their status), what the chain says ([`chain::ChainView`]).
 //! Out: signed transactions, statuses. [`advance`] decides and is pure; [`chain`] and [`poster`] do the IO.
-//! Beside it: [`payers`] says on SpendPolicies what the chain holds, [`reconcile`] compares the ledgers, [`collector`] brings
-//! in what payers owe in root mode, [`claimer`] takes what providers earned, [`orders`] shows signed orders to the contracts
-//! when they ask.
+//! Beside it: [`payers`] says on SpendPolicies what the chain holds, [`reconcile`] compares the ledgers, [`rebuild`] makes
+//! lost Settlements again, [`collector`] brings in what payers owe in root mode, [`claimer`] takes what providers earned,
+//! [`orders`] shows signed orders to the contracts when they ask, [`disputes`] opens disputes about posted batches.
 //! May depend on core and crds.
 
 pub mod advance;
@@ -15,6 +15,7 @@ pub mod claims;
 pub mod collector;
 pub mod contract;
 pub mod deploy;
+pub mod disputes;
 pub mod orders;
 pub mod payers;
 pub mod perform;

@@ -9,7 +9,7 @@ use alloy::signers::local::PrivateKeySigner;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use spillway_core::batch::{Sealed, seal};
+use spillway_core::batch::{Leaf, Sealed, seal};
 use spillway_core::order::{Kind, Order, domain, job_id};
 use spillway_crds::{AttemptKind, Receipt, SettlementSpec, SignedOrder, StoredReceipt};
 use spillway_settlement::orders::{Evidence, OrderShower};
@@ -24,8 +24,14 @@ use crate::world::World;
 pub struct Store(Arc<InMemory>);
 
 impl Store {
-    async fn put(&self, key: &str, bytes: Vec<u8>) {
+    pub async fn put(&self, key: &str, bytes: Vec<u8>) {
         self.0.put(&Path::from(key), bytes.into()).await.unwrap();
+    }
+
+    /// As the settlement process reads it.
+    pub fn documents(&self) -> Documents {
+        let objects: Arc<dyn ObjectStore> = self.0.clone();
+        Documents::new(objects, Path::default())
     }
 
     /// As somebody deletes what must never be deleted.
@@ -38,21 +44,38 @@ pub fn uid(sequence: u64) -> String {
     format!("job-{sequence}")
 }
 
+/// A line that was really ordered; amounts are micro-USD.
+#[derive(Clone, Copy)]
+pub struct Ordered {
+    /// Sequence whose job it is of, see [`uid`].
+    pub job: u64,
+    pub shard: u32,
+    pub attempt: u16,
+    pub provider: Address,
+    /// What is paid, and what the order allows.
+    pub amount: u64,
+    pub upper_bound: u64,
+    /// By the payer's order key; otherwise by one that nobody knows.
+    pub is_signed: bool,
+}
+
 /// An order as the operator signs it.
-fn order(world: &World, sequence: u64, shard: u32, amount: u64) -> SignedOrder {
+fn order(world: &World, line: Ordered) -> SignedOrder {
     let order = Order {
-        job: job_id(&uid(sequence)),
-        shard,
-        attempt: 0,
+        job: job_id(&uid(line.job)),
+        shard: line.shard,
+        attempt: line.attempt,
         kind: Kind::Work.code(),
         payer: world.deployed.payer,
-        provider: PROVIDER,
+        provider: line.provider,
         unitPrice: 3_600_000,
-        upperBound: amount.into(),
+        upperBound: line.upper_bound.into(),
         expiry: 4_000_000_000,
     };
     let digest = order.signing_hash(&domain(CHAIN_ID, world.deployed.contract));
-    let signature = world.order_key.sign_hash_sync(&digest).unwrap();
+    let stranger = PrivateKeySigner::random();
+    let key = if line.is_signed { &world.order_key } else { &stranger };
+    let signature = key.sign_hash_sync(&digest).unwrap();
     SignedOrder::new(CHAIN_ID, world.deployed.contract, &order, &signature.as_bytes()).unwrap()
 }
 
@@ -76,36 +99,54 @@ fn receipt() -> Receipt {
 impl Ground<'_> {
     /// Seals a batch of `shards` ordered shards as accrual does: receipts, document, then the Settlement.
     pub async fn seal_ordered(&self, store: &Store, sequence: u64, previous: B256, shards: u32, amount: u64) -> Sealed {
-        let contract = self.world.deployed.contract;
+        let lines = (0..shards).map(|shard| Ordered {
+            job: sequence,
+            shard,
+            attempt: 0,
+            provider: PROVIDER,
+            amount,
+            upper_bound: amount,
+            is_signed: true,
+        });
+        let leaves = self.order(store, lines).await;
+        let sealed = seal(CHAIN_ID, self.world.deployed.contract, sequence, previous, leaves).unwrap();
+        self.publish(store, &sealed).await;
+        sealed
+    }
+
+    /// Stores orders and receipts; their leaves.
+    pub async fn order(&self, store: &Store, lines: impl IntoIterator<Item = Ordered>) -> Vec<Leaf> {
         let mut leaves = vec![];
-        for shard in 0..shards {
+        for line in lines {
             let stored = StoredReceipt {
                 version: StoredReceipt::VERSION,
-                job_uid: uid(sequence),
-                shard,
-                attempt: 0,
+                job_uid: uid(line.job),
+                shard: line.shard,
+                attempt: line.attempt,
                 kind: AttemptKind::Work,
                 provider: "one".to_owned(),
-                order: order(&self.world, sequence, shard, amount),
+                order: order(&self.world, line),
                 receipt: receipt(),
-                amount_micro: amount,
+                amount_micro: line.amount,
             };
-            leaves.push(stored.leaf(CHAIN_ID, contract).unwrap());
-            let key = StoredReceipt::key(&uid(sequence), shard, 0);
+            leaves.push(stored.leaf(CHAIN_ID, self.world.deployed.contract).unwrap());
+            let key = StoredReceipt::key(&uid(line.job), line.shard, line.attempt);
             store.put(&key, serde_json::to_vec(&stored).unwrap()).await;
         }
-        let sealed = seal(CHAIN_ID, contract, sequence, previous, leaves).unwrap();
+        leaves
+    }
+
+    /// Stores a batch's document, then its Settlement, whatever they say.
+    pub async fn publish(&self, store: &Store, sealed: &Sealed) {
         let key = format!("settlements/{}.json", keccak256(&sealed.document));
         store.put(&key, sealed.document.clone()).await;
-        let spec = SettlementSpec::from_sealed(CHAIN_ID, contract, &sealed, key).unwrap();
-        self.store_spec(sequence, spec).await;
-        sealed
+        let spec = SettlementSpec::from_sealed(CHAIN_ID, self.world.deployed.contract, sealed, key).unwrap();
+        self.store_spec(sealed.header.sequence, spec).await;
     }
 
     /// As `main` makes it.
     pub fn order_shower(&self, store: &Store, signer: PrivateKeySigner) -> OrderShower {
-        let objects: Arc<dyn ObjectStore> = store.0.clone();
-        let evidence = Evidence::new(Documents::new(objects, Path::default()));
+        let evidence = Evidence::new(store.documents());
         let (url, chain) = (&self.world.anvil.url, self.world.reached([&self.world.anvil.url]));
         OrderShower::new(
             self.client.clone(),

@@ -1,9 +1,11 @@
-//! Disputes that ask for an answer, at one block that most endpoints have.
+//! Disputes as the contract holds them, and those that ask for an answer, at one block that most endpoints have.
 
 use alloy::eips::BlockId;
 use alloy::primitives::{Address, B256, U256};
 use alloy::providers::DynProvider;
+use serde::Serialize;
 use spillway_core::knowledge::Knowledge;
+use spillway_core::offence::At;
 
 use super::endpoint::read;
 use super::{AskError, BlockFact, Chain};
@@ -11,19 +13,79 @@ use crate::contract::{ISpillwayDisputes, SpillwayDisputes, SpillwaySettlement};
 
 /// Read in one pass; more are read in the next ones.
 const PER_PASS: u64 = 256;
-/// The contract's numbers of the fault `MissingOrder` and of the states of a dispute.
-const MISSING_ORDER: u8 = 0;
+/// The contract's numbers of the states of a dispute.
 const OPEN: u8 = 1;
 const REFUTED: u8 = 3;
 
-/// How far a challenge has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How far a dispute has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Stage {
     Open,
-    /// The order was shown.
+    /// What was asked for was shown, or the verdict was vetoed.
     Answered,
-    /// The deadline passed: the line is void.
+    /// The deadline passed and it was resolved: the line is void.
     Proven,
+}
+
+impl Stage {
+    fn of(state: u8) -> Self {
+        match state {
+            OPEN => Self::Open,
+            REFUTED => Self::Answered,
+            _ => Self::Proven,
+        }
+    }
+}
+
+/// What a dispute is about, in the order of the contract's numbers. Those that one transaction proves are no disputes
+/// that wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Fault {
+    MissingOrder,
+    WithheldPay,
+    ExceededOrder,
+    Duplicate,
+    Equivocation,
+    BrokenSum,
+    WrongResult,
+    SlaBreach,
+}
+
+impl Fault {
+    const ALL: [Self; 8] = [
+        Self::MissingOrder,
+        Self::WithheldPay,
+        Self::ExceededOrder,
+        Self::Duplicate,
+        Self::Equivocation,
+        Self::BrokenSum,
+        Self::WrongResult,
+        Self::SlaBreach,
+    ];
+
+    fn of(code: u8) -> Result<Self, AskError> {
+        let unknown = || AskError::Malformed(format!("no fault has code {code}"));
+        Self::ALL.get(usize::from(code)).copied().ok_or_else(unknown)
+    }
+}
+
+/// A dispute that waits for its answer or appeal, or did. Amounts are micro-USD.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Filed {
+    pub id: u64,
+    pub fault: Fault,
+    pub stage: Stage,
+    #[serde(flatten)]
+    pub at: At,
+    pub challenger: Address,
+    pub payer: Address,
+    pub provider: Address,
+    /// What the payer gets back when it is proven.
+    #[serde(rename = "refundMicro")]
+    pub refund: u128,
+    /// Unix seconds, block time: an answer or veto counts before, it can be resolved from then on.
+    pub deadline: u64,
 }
 
 /// Somebody asks for the signed order of a paid line.
@@ -55,6 +117,25 @@ impl Chain {
         let contract = self.place.contract;
         let ask = |provider| challenges(provider, contract, from, at.hash);
         self.most("challenges", ask).await
+    }
+
+    /// Ids go from zero up to it.
+    pub async fn dispute_count(&self, disputes: Address, at: BlockFact) -> Knowledge<u64> {
+        let ask = |provider| async move {
+            let call = SpillwayDisputes::disputeCountCall {};
+            let count = read(&provider, disputes, call, BlockId::hash(at.hash)).await?;
+            Ok(count.saturating_to())
+        };
+        self.most("disputes", ask).await
+    }
+
+    /// The dispute of this id, which must be below the count.
+    pub async fn dispute(&self, disputes: Address, id: u64, at: BlockFact) -> Knowledge<Filed> {
+        let ask = |provider| async move {
+            let call = SpillwayDisputes::disputeCall { id: U256::from(id) };
+            filed(id, &read(&provider, disputes, call, BlockId::hash(at.hash)).await?)
+        };
+        self.most("dispute", ask).await
     }
 }
 
@@ -89,18 +170,31 @@ async fn challenges(
     Ok(found)
 }
 
-fn challenge(id: u64, its: &ISpillwayDisputes::Dispute) -> Option<Challenge> {
-    let stage = match its.state {
-        OPEN => Stage::Open,
-        REFUTED => Stage::Answered,
-        _ => Stage::Proven,
-    };
-    (its.fault == MISSING_ORDER).then(|| Challenge {
+fn filed(id: u64, its: &ISpillwayDisputes::Dispute) -> Result<Filed, AskError> {
+    Ok(Filed {
         id,
-        stage,
-        sequence: (its.rank >> 32_usize).saturating_to(),
-        index: (its.rank & U256::from(u32::MAX)).saturating_to(),
-        leaf_hash: its.leafHash,
+        fault: Fault::of(its.fault)?,
+        stage: Stage::of(its.state),
+        at: At {
+            settlement: (its.rank >> 32_usize).saturating_to(),
+            line: (its.rank & U256::from(u32::MAX)).saturating_to(),
+        },
+        challenger: its.challenger,
+        payer: its.payer,
+        provider: its.provider,
+        refund: its.refund,
         deadline: its.deadline,
+    })
+}
+
+fn challenge(id: u64, its: &ISpillwayDisputes::Dispute) -> Option<Challenge> {
+    let filed = filed(id, its).ok()?;
+    (filed.fault == Fault::MissingOrder).then_some(Challenge {
+        id,
+        stage: filed.stage,
+        sequence: filed.at.settlement,
+        index: filed.at.line,
+        leaf_hash: its.leafHash,
+        deadline: filed.deadline,
     })
 }

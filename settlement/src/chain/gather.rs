@@ -135,7 +135,7 @@ impl Chain {
         }
     }
 
-    async fn header_at(&self, sequence: u64, block: BlockId) -> Knowledge<B256> {
+    pub(super) async fn header_at(&self, sequence: u64, block: BlockId) -> Knowledge<B256> {
         let contract = self.place.contract;
         self.most("header", |provider| header_hash_at(provider, contract, sequence, block))
             .await

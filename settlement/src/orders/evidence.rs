@@ -1,8 +1,9 @@
 //! The signed order behind a line, from the hub's store.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use alloy::primitives::B256;
+use futures::future::join_all;
 use spillway_core::batch::Leaf;
 use spillway_core::knowledge::Knowledge;
 use spillway_core::order::{Order, job_id};
@@ -11,6 +12,9 @@ use spillway_crds::{SettlementSpec, StoredReceipt};
 
 use crate::chain::Place;
 use crate::reconcile::Documents;
+
+/// Orders read at the same time.
+const AT_ONCE: usize = 16;
 
 /// An order and what its payer's key signed it with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,14 +53,29 @@ impl Evidence {
 
     /// The order that a line names; `None` when the store has none that hashes to it.
     pub async fn order(&mut self, place: &Place, leaf: &Leaf) -> Knowledge<Option<ShownOrder>> {
-        let uid = match self.uid(leaf.job).await {
-            Knowledge::Known(Some(uid)) => uid,
-            Knowledge::Known(None) => return Knowledge::Known(None),
-            Knowledge::Unknown => return Knowledge::Unknown,
-        };
-        let key = StoredReceipt::key(&uid, leaf.shard, leaf.attempt);
-        let stored = self.documents.bytes(&key, StoredReceipt::SIZE_MAX).await;
-        stored.map(|bytes| bytes.and_then(|bytes| shown(&bytes, place, leaf)))
+        let uid = self.uid(leaf.job).await;
+        let found = stored(&self.documents, place, leaf, uid.as_ref().map(Option::as_deref)).await;
+        // Only what the line names is shown: another order would be refused.
+        found.map(|found| found.filter(|its| its.order.hash() == leaf.order))
+    }
+
+    /// The orders that lie where those of these lines belong, whatever the lines name; in the lines' order.
+    pub async fn stored(&mut self, place: &Place, leaves: &[&Leaf]) -> Vec<Knowledge<Option<ShownOrder>>> {
+        let jobs: BTreeSet<B256> = leaves.iter().map(|leaf| leaf.job).collect();
+        let mut uids = HashMap::new();
+        for job in jobs {
+            uids.insert(job, self.uid(job).await);
+        }
+        let documents = &self.documents;
+        let mut found = Vec::with_capacity(leaves.len());
+        for some in leaves.chunks(AT_ONCE) {
+            let read = some.iter().map(|leaf| {
+                let uid = uids.get(&leaf.job).map_or(Knowledge::Unknown, Knowledge::as_ref);
+                stored(documents, place, leaf, uid.map(Option::as_deref))
+            });
+            found.extend(join_all(read).await);
+        }
+        found
     }
 
     async fn uid(&mut self, job: B256) -> Knowledge<Option<String>> {
@@ -70,14 +89,30 @@ impl Evidence {
     }
 }
 
-/// Only what the line names is shown: another order would be refused.
-fn shown(bytes: &[u8], place: &Place, leaf: &Leaf) -> Option<ShownOrder> {
+async fn stored(
+    documents: &Documents,
+    place: &Place,
+    leaf: &Leaf,
+    uid: Knowledge<Option<&str>>,
+) -> Knowledge<Option<ShownOrder>> {
+    let uid = match uid {
+        Knowledge::Known(Some(uid)) => uid,
+        Knowledge::Known(None) => return Knowledge::Known(None),
+        Knowledge::Unknown => return Knowledge::Unknown,
+    };
+    let key = StoredReceipt::key(uid, leaf.shard, leaf.attempt);
+    let bytes = documents.bytes(&key, StoredReceipt::SIZE_MAX).await;
+    bytes.map(|bytes| bytes.and_then(|bytes| parse(&bytes, place)))
+}
+
+fn parse(bytes: &[u8], place: &Place) -> Option<ShownOrder> {
     let stored: StoredReceipt = serde_json::from_slice(bytes).ok()?;
-    let paid = stored.leaf(place.chain_id, place.contract).ok()?;
+    // Refuses what is of another chain or contract.
+    stored.leaf(place.chain_id, place.contract).ok()?;
     let order = stored
         .order
         .order(&stored.job_uid, stored.shard, stored.attempt, stored.kind)
         .ok()?;
     let signature = stored.order.signature_bytes().ok()?;
-    (paid.order == leaf.order).then_some(ShownOrder { order, signature })
+    Some(ShownOrder { order, signature })
 }

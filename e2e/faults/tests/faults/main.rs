@@ -7,6 +7,7 @@
     reason = "a test may fail by panic"
 )]
 
+mod disputes;
 mod orders;
 mod posting;
 mod rows_of_crashes;
@@ -122,6 +123,12 @@ fn main() {
             orders::what_a_revoked_key_ordered_is_held_and_paid,
             orders::what_a_leaving_payer_ordered_is_held_back,
             orders::the_rights_of_who_shows_orders_end_at_a_condition,
+            disputes::an_honest_batch_yields_nothing,
+            disputes::a_line_without_an_order_is_found_challenged_and_void,
+            disputes::an_order_that_no_key_of_its_payer_signed_is_found,
+            disputes::a_line_beyond_its_order_is_found_and_proven,
+            disputes::a_shard_paid_again_is_found_and_proven,
+            disputes::each_sum_that_breaks_is_found_and_proven,
         ],
     );
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
