@@ -25,7 +25,7 @@ use spillway_core::knowledge::Knowledge;
 
 pub use books::Books;
 pub use dispute_rules::{DisputeRules, Purse, Trial};
-pub use disputes::{Challenge, Challenges, Fault, Filed, Stage};
+pub use disputes::{Fault, Filed, Filings, Stage};
 pub use earned::{Earned, RootBooks};
 pub use endpoint::AskError;
 pub use endpoints::{Chain, Confirm, Reach};

@@ -167,6 +167,18 @@ pub fn answer_order_calldata(id: u64, leaf: &Leaf, order: &Order, signature: Vec
     .into()
 }
 
+/// Calldata of `answerPay` of the disputes contract: a provider's place in the pay root, all that a claim needs.
+pub fn answer_pay_calldata(id: u64, header: &Header, cumulative: u128, proof: Vec<B256>) -> Bytes {
+    SpillwayDisputes::answerPayCall {
+        id: U256::from(id),
+        header: header_of!(SpillwayDisputes, header),
+        cumulative,
+        proof,
+    }
+    .abi_encode()
+    .into()
+}
+
 /// A paid line as the disputes contract takes it; `proof` is of [`spillway_core::batch::jobs_proofs`].
 pub fn contract_line(header: &Header, leaf: &Leaf, proof: Vec<B256>) -> SpillwayDisputes::Line {
     SpillwayDisputes::Line {

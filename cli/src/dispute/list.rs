@@ -113,6 +113,7 @@ mod tests {
                 provider: Address::ZERO,
                 refund: 1_200_000,
                 deadline,
+                leaf_hash: alloy_primitives::B256::ZERO,
             },
             resolvable,
         }

@@ -11,11 +11,13 @@ use spillway_crds::{Settlement, SettlementSpec, SettlementState, SettlementStatu
 use spillway_e2e_control_plane::{ADMIN_TOKEN, ControlPlane, eventually};
 use spillway_process::Health;
 use spillway_settlement::chain::Chain;
+use spillway_settlement::deploy::Mode;
 use spillway_settlement::poster::{Metrics, Poster};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::crash::{Edge, client_that_dies};
+use crate::node::Anvil;
 use crate::watched::OnItsWay;
 use crate::world::{World, reach};
 
@@ -38,6 +40,13 @@ impl<'a> Ground<'a> {
     pub async fn new(plane: &'a ControlPlane) -> Self {
         let namespace = plane.namespace("faults").await.unwrap();
         Self::at(plane, namespace, plane.client().await.unwrap()).await
+    }
+
+    /// With a contract in root mode.
+    pub async fn in_root_mode(plane: &'a ControlPlane) -> Self {
+        let mut ground = Self::new(plane).await;
+        ground.world = World::in_mode(Mode::Root, Anvil::start().await, DEPOSIT, DEPOSIT).await;
+        ground
     }
 
     /// `client` is what posters use.

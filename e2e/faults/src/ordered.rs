@@ -9,7 +9,7 @@ use alloy::signers::local::PrivateKeySigner;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use spillway_core::batch::{Leaf, Sealed, seal};
+use spillway_core::batch::{Leaf, Sealed, seal, seal_root};
 use spillway_core::order::{Kind, Order, domain, job_id};
 use spillway_crds::{AttemptKind, Receipt, SettlementSpec, SignedOrder, StoredReceipt};
 use spillway_settlement::orders::{Evidence, OrderShower};
@@ -110,6 +110,32 @@ impl Ground<'_> {
         });
         let leaves = self.order(store, lines).await;
         let sealed = seal(CHAIN_ID, self.world.deployed.contract, sequence, previous, leaves).unwrap();
+        self.publish(store, &sealed).await;
+        sealed
+    }
+
+    /// The same in root mode, after `previous`.
+    pub async fn seal_ordered_root(
+        &self,
+        store: &Store,
+        previous: Option<&Sealed>,
+        shards: u32,
+        amount: u64,
+    ) -> Sealed {
+        let (sequence, hash) = previous.map_or((1, B256::ZERO), |one| (one.header.sequence + 1, one.header_hash));
+        let before = previous.and_then(|one| one.totals.clone()).unwrap_or_default();
+        let lines = (0..shards).map(|shard| Ordered {
+            job: sequence,
+            shard,
+            attempt: 0,
+            provider: PROVIDER,
+            amount,
+            upper_bound: amount,
+            is_signed: true,
+        });
+        let leaves = self.order(store, lines).await;
+        let contract = self.world.deployed.contract;
+        let sealed = seal_root(CHAIN_ID, contract, sequence, hash, &before, leaves).unwrap();
         self.publish(store, &sealed).await;
         sealed
     }

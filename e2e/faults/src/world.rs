@@ -56,11 +56,15 @@ impl World {
     }
 
     pub async fn on(anvil: Anvil, deposit_micro: u64, cap_per_day_micro: u64) -> Self {
+        Self::in_mode(Mode::Ledger, anvil, deposit_micro, cap_per_day_micro).await
+    }
+
+    pub async fn in_mode(mode: Mode, anvil: Anvil, deposit_micro: u64, cap_per_day_micro: u64) -> Self {
         let (owner, payer) = (anvil.account().await, anvil.account().await);
         let (signer, order_key) = (PrivateKeySigner::random(), PrivateKeySigner::random());
         let plan = Plan {
             chain_id: CHAIN_ID,
-            mode: Mode::Ledger,
+            mode,
             poster: signer.address(),
             order_key: order_key.address(),
             deposit_micro,

@@ -86,37 +86,26 @@ pub struct Filed {
     pub refund: u128,
     /// Unix seconds, block time: an answer or veto counts before, it can be resolved from then on.
     pub deadline: u64,
-}
-
-/// Somebody asks for the signed order of a paid line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Challenge {
-    pub id: u64,
-    pub stage: Stage,
-    /// Of the batch, and of the line in it.
-    pub sequence: u64,
-    pub index: u32,
+    /// Hash of the line.
     pub leaf_hash: B256,
-    /// Unix seconds, block time; from then on no answer counts.
-    pub deadline: u64,
 }
 
-/// Challenges from some id on.
+/// Disputes from some id on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Challenges {
+pub struct Filings {
     /// `None`: this contract has no disputes.
     pub contract: Option<Address>,
-    pub listed: Vec<Challenge>,
+    pub listed: Vec<Filed>,
     /// No dispute below it is open at that block.
     pub closed_below: u64,
 }
 
 impl Chain {
-    /// What was asked for from dispute `from` on, as of a block.
-    pub async fn challenges(&self, from: u64, at: BlockFact) -> Knowledge<Challenges> {
+    /// Disputes from `from` on, as of a block.
+    pub async fn filings(&self, from: u64, at: BlockFact) -> Knowledge<Filings> {
         let contract = self.place.contract;
-        let ask = |provider| challenges(provider, contract, from, at.hash);
-        self.most("challenges", ask).await
+        let ask = |provider| filings(provider, contract, from, at.hash);
+        self.most("filings", ask).await
     }
 
     /// Ids go from zero up to it.
@@ -139,22 +128,17 @@ impl Chain {
     }
 }
 
-async fn challenges(
-    provider: DynProvider,
-    settlement: Address,
-    from: u64,
-    block: B256,
-) -> Result<Challenges, AskError> {
+async fn filings(provider: DynProvider, settlement: Address, from: u64, block: B256) -> Result<Filings, AskError> {
     let block = BlockId::hash(block);
     let contract = read(&provider, settlement, SpillwaySettlement::disputesCall {}, block).await?;
     if contract.is_zero() {
-        return Ok(Challenges::default());
+        return Ok(Filings::default());
     }
     let count = read(&provider, contract, SpillwayDisputes::disputeCountCall {}, block).await?;
     let end = u64::try_from(count)
         .unwrap_or(u64::MAX)
         .min(from.saturating_add(PER_PASS));
-    let mut found = Challenges {
+    let mut found = Filings {
         contract: Some(contract),
         listed: vec![],
         closed_below: end.max(from),
@@ -165,7 +149,7 @@ async fn challenges(
         if its.state == OPEN {
             found.closed_below = found.closed_below.min(id);
         }
-        found.listed.extend(challenge(id, &its));
+        found.listed.push(filed(id, &its)?);
     }
     Ok(found)
 }
@@ -184,17 +168,6 @@ fn filed(id: u64, its: &ISpillwayDisputes::Dispute) -> Result<Filed, AskError> {
         provider: its.provider,
         refund: its.refund,
         deadline: its.deadline,
-    })
-}
-
-fn challenge(id: u64, its: &ISpillwayDisputes::Dispute) -> Option<Challenge> {
-    let filed = filed(id, its).ok()?;
-    (filed.fault == Fault::MissingOrder).then_some(Challenge {
-        id,
-        stage: filed.stage,
-        sequence: filed.at.settlement,
-        index: filed.at.line,
         leaf_hash: its.leafHash,
-        deadline: filed.deadline,
     })
 }

@@ -184,6 +184,7 @@ mod tests {
             provider: Address::ZERO,
             refund: 10,
             deadline: 100,
+            leaf_hash: B256::ZERO,
         }
     }
 

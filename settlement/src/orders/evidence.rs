@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use alloy::primitives::B256;
 use futures::future::join_all;
-use spillway_core::batch::Leaf;
+use spillway_core::batch::{Contents, Leaf};
 use spillway_core::knowledge::Knowledge;
 use spillway_core::order::{Order, job_id};
 use spillway_core::reconcile::Document;
@@ -41,13 +41,18 @@ impl Evidence {
     /// All lines of a batch, in the tree's order; none when the document is not there or not what was sealed: the
     /// reconciler tells of that.
     pub async fn leaves(&self, batch: &SettlementSpec) -> Knowledge<Vec<Leaf>> {
+        self.contents(batch).await.map(|contents| contents.leaves)
+    }
+
+    /// The lines, and in root mode what every account has in all.
+    pub async fn contents(&self, batch: &SettlementSpec) -> Knowledge<Contents> {
         let Ok(data_hash) = batch.data_hash.parse() else {
-            return Knowledge::Known(vec![]);
+            return Knowledge::Known(Contents::default());
         };
         let document = self.documents.read(&batch.data_key, data_hash).await;
         document.map(|document| match document {
-            Document::Leaves(contents) => contents.leaves,
-            _ => vec![],
+            Document::Leaves(contents) => contents,
+            _ => Contents::default(),
         })
     }
 

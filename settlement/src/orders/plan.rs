@@ -7,7 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use spillway_core::batch::Leaf;
 use spillway_crds::{Condition, Settlement, SettlementState, Time, settlement_condition};
 
-use crate::chain::{Challenge, PayerFact, Stage};
+use crate::chain::{Fault, Filed, PayerFact, Stage};
 
 /// Why posts no longer go without help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,28 +45,15 @@ pub fn to_hold<'a>(leaves: &'a [Leaf], payers: &BTreeMap<Address, PayerFact>, no
     leaves.iter().filter(leaves_owner).collect()
 }
 
-/// What is said of all challenges of one Settlement; `None` when there are none.
-pub fn condition(challenges: &[Challenge], before: Option<&Condition>, now: Timestamp) -> Option<Condition> {
-    let of = |stage| challenges.iter().filter(move |one| one.stage == stage);
-    let (status, reason, message) = if let Some(one) = of(Stage::Open).min_by_key(|one| one.deadline) {
-        let message = format!(
-            "dispute {} asks for the signed order of line {}: it counts before {} (Unix seconds)",
-            one.id, one.index, one.deadline
-        );
-        ("True", "OrderAsked", message)
+/// What is said of all disputes about one Settlement; `None` when there are none.
+pub fn condition(filings: &[Filed], before: Option<&Condition>, now: Timestamp) -> Option<Condition> {
+    let of = |stage| filings.iter().filter(move |one| one.stage == stage);
+    let (status, (reason, message)) = if let Some(one) = of(Stage::Open).min_by_key(|one| one.deadline) {
+        ("True", open(one))
     } else if let Some(one) = of(Stage::Proven).next() {
-        let message = format!(
-            "no order was shown for line {}: it is void, its payer has the amount back",
-            one.index
-        );
-        ("True", "LineVoid", message)
+        ("True", proven(one))
     } else {
-        let one = of(Stage::Answered).next()?;
-        (
-            "False",
-            "Answered",
-            format!("the order of line {} was shown", one.index),
-        )
+        ("False", answered(of(Stage::Answered).next()?))
     };
     let unchanged = before.filter(|before| before.status == status);
     Some(Condition {
@@ -79,9 +66,70 @@ pub fn condition(challenges: &[Challenge], before: Option<&Condition>, now: Time
     })
 }
 
+type Said = (&'static str, String);
+
+fn open(one: &Filed) -> Said {
+    let Filed {
+        id, deadline, provider, ..
+    } = one;
+    let line = one.at.line;
+    let until = format!("before {deadline} (Unix seconds)");
+    match one.fault {
+        Fault::MissingOrder => (
+            "OrderAsked",
+            format!("dispute {id} asks for the signed order of line {line}: it counts {until}"),
+        ),
+        Fault::WithheldPay => (
+            "PayAsked",
+            format!("dispute {id} asks for the place of provider {provider} in the pay root: it counts {until}"),
+        ),
+        fault => (
+            "ProviderFrozen",
+            format!(
+                "dispute {id} is a verdict over line {line} ({fault:?}): nothing is paid to {provider}; the authority may \
+                 veto it {until}"
+            ),
+        ),
+    }
+}
+
+fn proven(one: &Filed) -> Said {
+    let line = one.at.line;
+    match one.fault {
+        Fault::MissingOrder => (
+            "LineVoid",
+            format!("no order was shown for line {line}: it is void, its payer has the amount back"),
+        ),
+        Fault::WithheldPay => (
+            "BatchBroken",
+            format!(
+                "the place of provider {} in the pay root was not shown: the batch and all after it pay nothing",
+                one.provider
+            ),
+        ),
+        fault => (
+            "LineVoid",
+            format!("the verdict over line {line} ({fault:?}) was executed"),
+        ),
+    }
+}
+
+fn answered(one: &Filed) -> Said {
+    let line = one.at.line;
+    match one.fault {
+        Fault::MissingOrder => ("Answered", format!("the order of line {line} was shown")),
+        Fault::WithheldPay => (
+            "Answered",
+            format!("the place of provider {} in the pay root was shown", one.provider),
+        ),
+        fault => ("Vetoed", format!("the verdict over line {line} ({fault:?}) was vetoed")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use alloy::primitives::B256;
+    use spillway_core::offence::At;
 
     use super::*;
 
@@ -104,18 +152,36 @@ mod tests {
         assert_eq!(leaving(&payer(1, 1, 100), 50), Some(Leaving::Withdraws));
     }
 
-    fn challenge(stage: Stage, index: u32, deadline: u64) -> Challenge {
-        Challenge {
-            id: u64::from(index) + 10,
+    fn filed(fault: Fault, stage: Stage, line: u32, deadline: u64) -> Filed {
+        Filed {
+            id: u64::from(line) + 10,
+            fault,
             stage,
-            sequence: 1,
-            index,
-            leaf_hash: B256::ZERO,
+            at: At { settlement: 1, line },
+            challenger: Address::ZERO,
+            payer: Address::ZERO,
+            provider: Address::repeat_byte(0xb0),
+            refund: 0,
             deadline,
+            leaf_hash: B256::ZERO,
         }
     }
 
-    fn told(challenges: &[Challenge]) -> Option<(String, String)> {
+    fn challenge(stage: Stage, line: u32, deadline: u64) -> Filed {
+        filed(Fault::MissingOrder, stage, line, deadline)
+    }
+
+    #[test]
+    fn each_kind_of_dispute_is_told_in_its_own_words() {
+        let reasons = |fault| {
+            [Stage::Open, Stage::Proven, Stage::Answered].map(|stage| told(&[filed(fault, stage, 2, 80)]).unwrap().0)
+        };
+        assert_eq!(reasons(Fault::MissingOrder), ["OrderAsked", "LineVoid", "Answered"]);
+        assert_eq!(reasons(Fault::WithheldPay), ["PayAsked", "BatchBroken", "Answered"]);
+        assert_eq!(reasons(Fault::WrongResult), ["ProviderFrozen", "LineVoid", "Vetoed"]);
+    }
+
+    fn told(challenges: &[Filed]) -> Option<(String, String)> {
         let now = Timestamp::UNIX_EPOCH;
         condition(challenges, None, now).map(|condition| (condition.reason, condition.message))
     }

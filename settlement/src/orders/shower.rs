@@ -12,14 +12,14 @@ use kube::{Api, Client, Resource};
 use serde_json::json;
 use spillway_core::batch::Leaf;
 use spillway_core::knowledge::Knowledge;
-use spillway_crds::{Condition, Settlement, names, settlement_condition};
+use spillway_crds::{Condition, Settlement, SettlementSpec, names, settlement_condition};
 use tokio_util::sync::CancellationToken;
 
-use super::evidence::{Evidence, ShownOrder};
+use super::evidence::Evidence;
 use super::plan;
-use crate::chain::{BlockFact, Chain, Challenge, PayerFact, Stage};
+use crate::chain::{BlockFact, Chain, Fault, Filed, PayerFact, Stage};
 use crate::claim::{CallError, call, connect};
-use crate::contract::{answer_order_calldata, show_order_calldata};
+use crate::contract::{answer_order_calldata, answer_pay_calldata, show_order_calldata};
 use crate::ticks::Ticks;
 
 /// Of its own: the poster's and the reconciler's conditions stay theirs.
@@ -99,15 +99,15 @@ impl OrderShower {
     // Challenges
 
     async fn answer(&mut self, block: BlockFact, now: Timestamp) -> Result<usize, ShowError> {
-        let Knowledge::Known(found) = self.chain.challenges(self.closed_below, block).await else {
+        let Knowledge::Known(found) = self.chain.filings(self.closed_below, block).await else {
             return Ok(0);
         };
         let Some(disputes) = found.contract else {
             return Ok(0);
         };
         let mut answered = 0;
-        for challenge in found.listed.iter().filter(|one| one.stage == Stage::Open) {
-            if self.answer_one(disputes, challenge, block.time).await? {
+        for filed in found.listed.iter().filter(|one| one.stage == Stage::Open) {
+            if self.answer_one(disputes, filed, block.time).await? {
                 answered += 1;
             }
         }
@@ -121,62 +121,84 @@ impl OrderShower {
         let Knowledge::Known(block) = self.chain.final_block().await else {
             return;
         };
-        if let Knowledge::Known(found) = self.chain.challenges(self.closed_below, block).await {
+        if let Knowledge::Known(found) = self.chain.filings(self.closed_below, block).await {
             self.closed_below = self.closed_below.max(found.closed_below);
         }
     }
 
-    async fn answer_one(
-        &mut self,
-        disputes: Address,
-        challenge: &Challenge,
-        block_time: u64,
-    ) -> Result<bool, ShowError> {
-        let &Challenge { id, deadline, .. } = challenge;
+    async fn answer_one(&mut self, disputes: Address, filed: &Filed, block_time: u64) -> Result<bool, ShowError> {
+        let &Filed {
+            id, fault, deadline, ..
+        } = filed;
         if block_time >= deadline {
             return Ok(false);
         }
-        let Knowledge::Known(found) = self.find(challenge).await? else {
+        let answer = match fault {
+            Fault::MissingOrder => self.order_of(filed).await?,
+            Fault::WithheldPay => self.pay_of(filed).await?,
+            // Verdicts wait for a veto of people.
+            _ => return Ok(false),
+        };
+        let Knowledge::Known(answer) = answer else {
             return Ok(false);
         };
-        let Some((leaf, its)) = found else {
-            tracing::error!(id, deadline, "a line is challenged and its order is not in the store");
+        let Some(calldata) = answer else {
+            tracing::error!(id, ?fault, deadline, "a line is challenged and the store has no answer");
             return Ok(false);
         };
-        let calldata = answer_order_calldata(id, &leaf, &its.order, its.signature);
         let sent = self.send(disputes, calldata).await;
-        tracing::info!(id, ?sent, "answered a challenge");
+        tracing::info!(id, ?fault, ?sent, "answered a challenge");
         Ok(sent?)
     }
 
-    /// The challenged line and its order.
-    async fn find(&mut self, challenge: &Challenge) -> kube::Result<Knowledge<Option<(Leaf, ShownOrder)>>> {
-        let name = names::settlement(challenge.sequence);
-        let Some(settlement) = self.settlements.get_opt(&name).await? else {
+    /// The challenged line's order.
+    async fn order_of(&mut self, filed: &Filed) -> kube::Result<Knowledge<Option<Bytes>>> {
+        let Some(spec) = self.spec(filed.at.settlement).await? else {
             return Ok(Knowledge::Known(None));
         };
-        let Knowledge::Known(leaves) = self.evidence.leaves(&settlement.spec).await else {
+        let Knowledge::Known(leaves) = self.evidence.leaves(&spec).await else {
             return Ok(Knowledge::Unknown);
         };
-        let index = usize::try_from(challenge.index).unwrap_or(usize::MAX);
+        let index = usize::try_from(filed.at.line).unwrap_or(usize::MAX);
         let line = leaves.into_iter().nth(index);
-        let Some(leaf) = line.filter(|leaf| leaf.hash() == challenge.leaf_hash) else {
+        let Some(leaf) = line.filter(|leaf| leaf.hash() == filed.leaf_hash) else {
             return Ok(Knowledge::Known(None));
         };
         let order = self.evidence.order(&self.chain.place, &leaf).await;
-        Ok(order.map(|order| order.map(|order| (leaf, order))))
+        Ok(order.map(|order| {
+            let its = order?;
+            Some(answer_order_calldata(filed.id, &leaf, &its.order, its.signature))
+        }))
     }
 
-    async fn tell(&self, challenges: &[Challenge], now: Timestamp) -> kube::Result<()> {
-        let sequences: BTreeSet<u64> = challenges.iter().map(|one| one.sequence).collect();
+    /// Root mode: the place of the line's provider in the batch's pay root.
+    async fn pay_of(&self, filed: &Filed) -> kube::Result<Knowledge<Option<Bytes>>> {
+        let Some(spec) = self.spec(filed.at.settlement).await? else {
+            return Ok(Knowledge::Known(None));
+        };
+        let contents = self.evidence.contents(&spec).await;
+        Ok(contents.map(|contents| {
+            let tree = contents.totals?.pay_tree()?;
+            let (cumulative, proof) = tree.proof(filed.provider)?;
+            Some(answer_pay_calldata(filed.id, &spec.header().ok()?, cumulative, proof))
+        }))
+    }
+
+    async fn spec(&self, sequence: u64) -> kube::Result<Option<SettlementSpec>> {
+        let found = self.settlements.get_opt(&names::settlement(sequence)).await?;
+        Ok(found.map(|settlement| settlement.spec))
+    }
+
+    async fn tell(&self, filings: &[Filed], now: Timestamp) -> kube::Result<()> {
+        let sequences: BTreeSet<u64> = filings.iter().map(|one| one.at.settlement).collect();
         for sequence in sequences {
             let name = names::settlement(sequence);
             let Some(settlement) = self.settlements.get_opt(&name).await? else {
                 continue;
             };
-            let of_it: Vec<Challenge> = challenges
+            let of_it: Vec<Filed> = filings
                 .iter()
-                .filter(|one| one.sequence == sequence)
+                .filter(|one| one.at.settlement == sequence)
                 .copied()
                 .collect();
             let before = disputed(&settlement);

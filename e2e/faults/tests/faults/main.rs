@@ -119,6 +119,7 @@ fn main() {
             whole::converged_means_no_writes,
             orders::a_challenged_line_is_answered_from_the_store,
             orders::an_answer_that_a_reorganisation_takes_back_is_given_again,
+            orders::a_place_in_the_pay_root_is_shown_or_the_batch_is_broken,
             orders::a_line_without_an_order_is_void_and_told,
             orders::what_a_revoked_key_ordered_is_held_and_paid,
             orders::what_a_leaving_payer_ordered_is_held_back,

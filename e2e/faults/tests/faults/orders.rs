@@ -87,6 +87,54 @@ pub(crate) async fn an_answer_that_a_reorganisation_takes_back_is_given_again(pl
     assert_eq!(dispute(&ground.world, 0).await.state, 3, "refuted");
 }
 
+/// Root mode: what a provider needs to claim is shown to whoever asks for it; kept back, the batch pays nothing any more.
+pub(crate) async fn a_place_in_the_pay_root_is_shown_or_the_batch_is_broken(plane: &ControlPlane) {
+    let (ground, store) = (Ground::in_root_mode(plane).await, Store::default());
+    let first = ground.seal_ordered_root(&store, None, 2, AMOUNT).await;
+    let second = ground.seal_ordered_root(&store, Some(&first), 3, AMOUNT).await;
+    let _poster = ground.poster([&ground.world.anvil.url]);
+    ground.reach("posts", 2, |status| status.transaction.is_some()).await;
+    let challenger = ground.world.anvil.account().await.address();
+    endow(&ground.world, challenger).await;
+    let ask = async |sealed: &Sealed| {
+        let proof = jobs_proofs(&sealed.leaves).unwrap().swap_remove(0);
+        let line = contract_line(&sealed.header, &sealed.leaves[0], proof);
+        let input = SpillwayDisputes::challengePayCall { line }.abi_encode();
+        assert!(
+            ground
+                .world
+                .send_as(challenger, ground.world.deployed.disputes, input.into())
+                .await
+        );
+    };
+    ask(&first).await;
+    let mut shower = ground.order_shower(&store, ground.world.anvil.account().await);
+    assert_eq!(shower.pass(Timestamp::now()).await.unwrap(), 1);
+    assert_eq!(disputed(&ground.status(1).await), says("True", "PayAsked"));
+    assert_eq!(dispute(&ground.world, 0).await.state, 3, "refuted");
+
+    // The same for a batch whose document is gone.
+    ask(&second).await;
+    store
+        .lose(&format!("settlements/{}.json", second.header.dataHash))
+        .await;
+    assert_eq!(shower.pass(Timestamp::now()).await.unwrap(), 0);
+    assert_eq!(disputed(&ground.status(1).await), says("False", "Answered"));
+    assert_eq!(disputed(&ground.status(2).await), says("True", "PayAsked"));
+    ground.world.anvil.pass_time(ANSWER_TIME).await;
+    let resolve = SpillwayDisputes::resolvePayCall { id: U256::ONE }.abi_encode();
+    assert!(
+        ground
+            .world
+            .send_as(challenger, ground.world.deployed.disputes, resolve.into())
+            .await
+    );
+    shower.pass(Timestamp::now()).await.unwrap();
+    assert_eq!(disputed(&ground.status(2).await), says("True", "BatchBroken"));
+    let contract = SpillwaySettlement::new(ground.world.deployed.contract, &ground.world.anvil.provider);
+    assert_eq!(contract.brokenFrom().call().await.unwrap(), 2);
+}
+
 pub(crate) async fn a_line_without_an_order_is_void_and_told(plane: &ControlPlane) {
     let (ground, store) = (Ground::new(plane).await, Store::default());
     let sealed = ground.seal_ordered(&store, 1, B256::ZERO, 2, AMOUNT).await;
