@@ -72,15 +72,16 @@ services() {
 
 store_secret() { hub -n spillway-e2e get secret store -o jsonpath='{.data.AWS_SECRET_ACCESS_KEY}' | base64 -d; }
 
+# coins NAME: 100 of the chain's.
+coins() { cast rpc --rpc-url "$CHAIN_LOCAL" anvil_setBalance "$(key_address "$1")" 0x56bc75e2d63100000 >/dev/null; }
+
 contract() {
   local name contract_code=0x
-  for name in owner payer poster order provider-a provider-b; do key "$name"; done
+  for name in owner payer poster order orders provider-a provider-b; do key "$name"; done
   if [[ -f $DEMO/chain.json ]]; then contract_code=$(cast code "$(chain contract)" --rpc-url "$CHAIN_LOCAL"); fi
   if [[ $contract_code != 0x ]]; then return; fi
   say "contract"
-  for name in owner payer poster; do
-    cast rpc --rpc-url "$CHAIN_LOCAL" anvil_setBalance "$(key_address "$name")" 0x56bc75e2d63100000 >/dev/null
-  done
+  for name in owner payer poster; do coins "$name"; done
   spillway-settlement deploy-dev --rpc-url "$CHAIN_LOCAL" --chain-id "$CHAIN_ID" --owner-key-file "$DEMO/keys/owner" \
     --payer-key-file "$DEMO/keys/payer" --poster "$(key_address poster)" --order-key "$(key_address order)" \
     --deposit 1000 --cap-per-day 100 --window 10 >"$DEMO/chain.new"
@@ -103,6 +104,8 @@ hub_chart() {
   store_secret >"$DEMO/keys/store"
   secret "$SYSTEM" spillway-store --from-literal=AWS_ACCESS_KEY_ID=spillway --from-file=AWS_SECRET_ACCESS_KEY="$DEMO/keys/store"
   secret "$SYSTEM" spillway-settlement-key --from-file=key="$DEMO/keys/poster"
+  secret "$SYSTEM" spillway-orders-key --from-file=key="$DEMO/keys/orders"
+  coins orders
   secret "$SYSTEM" demo-order-key --from-file=key="$DEMO/keys/order"
   secret "$TENANT" store --from-literal=AWS_ACCESS_KEY_ID=spillway --from-file=AWS_SECRET_ACCESS_KEY="$DEMO/keys/store" \
     --from-literal=AWS_ENDPOINT_URL="$STORE_INSIDE" --from-literal=AWS_REGION=us-east-1
@@ -114,6 +117,7 @@ hub_chart() {
     --set-string "store.url=s3://spillway,store.endpoint=$STORE_INSIDE,store.credentialsSecret=spillway-store" \
     --set "store.allowHttp=true,chain.id=$CHAIN_ID" --set-string "chain.contract=$(chain contract)" \
     --set-string "settlement.rpcUrls={$CHAIN_INSIDE},settlement.signer.insecureDevKeySecret=spillway-settlement-key" \
+    --set-string "settlement.orders.insecureDevKeySecret=spillway-orders-key" \
     --set-string "hub.server=https://${CLUSTER_PREFIX}hub-control-plane:6443,hub.providerChart=$REPOSITORY/charts/spillway-provider" \
     --wait --timeout 180s >/dev/null
   sed -e "s/PAYER/$(key_address payer)/" -e "s/ORDER_KEY/$(key_address order)/" "$here/spend-policy.yaml" | hub apply -f - >/dev/null
