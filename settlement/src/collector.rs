@@ -26,6 +26,8 @@ use crate::ticks::Ticks;
 /// Vouchers of one transaction: each takes some 60,000 gas.
 const VOUCHERS_AT_ONCE: usize = 100;
 
+/// Batches that are searched for a payer's newest voucher: one that owes for longer has nothing to take.
+const LOOK_BACK: usize = 10_000;
 /// A payer that asks to leave must meet this many passes, finality and failed ones included.
 const PASSES_IN_DELAY: u64 = 4;
 
@@ -159,16 +161,16 @@ impl Collector {
     /// The newest voucher of each, back from the batch at `newest`.
     async fn vouchers(&self, newest: u64, mut owing: BTreeMap<Address, u128>) -> kube::Result<Vec<Signed>> {
         let mut found = Vec::new();
-        for sequence in (1..=newest).rev() {
+        for sequence in (1..=newest).rev().take(LOOK_BACK) {
             if owing.is_empty() {
                 break;
             }
             let Some(settlement) = self.settlements.get_opt(&names::settlement(sequence)).await? else {
                 continue;
             };
-            let payers = debits_of(&settlement.spec).unwrap_or_default();
-            let wanted: Vec<Address> = payers.into_iter().map(|(payer, _)| payer).collect();
-            let wanted: Vec<Address> = wanted.into_iter().filter(|payer| owing.contains_key(payer)).collect();
+            let debits = debits_of(&settlement.spec).unwrap_or_default();
+            let payers = debits.into_iter().map(|(payer, _)| payer);
+            let wanted: Vec<Address> = payers.filter(|payer| owing.contains_key(payer)).collect();
             if wanted.is_empty() {
                 continue;
             }
