@@ -16,7 +16,7 @@ use std::fmt;
 use alloy_primitives::{Address, B256};
 use serde::Serialize;
 
-use crate::batch::{Header, Leaf, jobs_root};
+use crate::batch::{Header, Leaf, Totals, jobs_root};
 use crate::knowledge::Knowledge;
 use crate::order::Order;
 
@@ -29,6 +29,8 @@ pub struct PaidBatch {
     /// Packed entries whose hash is the header's `ledgerHash`; empty in root mode.
     pub debits: Vec<B256>,
     pub credits: Vec<B256>,
+    /// Root mode: what the document says that every account has in all.
+    pub totals: Option<Totals>,
     /// Not final yet. Of a final batch only one thing counts: a later line may pay the same again.
     pub is_disputable: bool,
 }
@@ -91,6 +93,13 @@ pub enum Offence {
         payer: Address,
         refund_micro: u128,
     },
+    /// Root mode: the document does not tell the sums that `payRoot` stands for, so that nobody can claim by it. At the batch's
+    /// first line; `provider` is who is paid by it.
+    WithheldPay {
+        #[serde(flatten)]
+        at: At,
+        provider: Address,
+    },
     /// The line stands beyond the header's count, or is the last by it and does not end at the header's total.
     WrongLeaf {
         #[serde(flatten)]
@@ -137,6 +146,7 @@ pub enum OffenceKind {
     MissingOrder,
     ExceededOrder,
     Duplicate,
+    WithheldPay,
     WrongLeaf,
     WrongNeighbours,
     WrongCredit,
@@ -146,10 +156,11 @@ pub enum OffenceKind {
 }
 
 impl OffenceKind {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::MissingOrder,
         Self::ExceededOrder,
         Self::Duplicate,
+        Self::WithheldPay,
         Self::WrongLeaf,
         Self::WrongNeighbours,
         Self::WrongCredit,
@@ -163,6 +174,7 @@ impl OffenceKind {
             Self::MissingOrder => "missing-order",
             Self::ExceededOrder => "exceeded-order",
             Self::Duplicate => "duplicate",
+            Self::WithheldPay => "withheld-pay",
             Self::WrongLeaf => "wrong-leaf",
             Self::WrongNeighbours => "wrong-neighbours",
             Self::WrongCredit => "wrong-credit",
@@ -180,7 +192,10 @@ impl OffenceKind {
     /// Whether it shows that the batch does not add up: the first such proof stops the poster, and only excess is put
     /// right after it, once for each account.
     pub fn breaks_batch(self) -> bool {
-        !matches!(self, Self::MissingOrder | Self::ExceededOrder | Self::Duplicate)
+        !matches!(
+            self,
+            Self::MissingOrder | Self::ExceededOrder | Self::Duplicate | Self::WithheldPay
+        )
     }
 }
 
@@ -196,6 +211,7 @@ impl Offence {
             Self::MissingOrder { .. } => OffenceKind::MissingOrder,
             Self::ExceededOrder { .. } => OffenceKind::ExceededOrder,
             Self::Duplicate { .. } => OffenceKind::Duplicate,
+            Self::WithheldPay { .. } => OffenceKind::WithheldPay,
             Self::WrongLeaf { .. } => OffenceKind::WrongLeaf,
             Self::WrongNeighbours { .. } => OffenceKind::WrongNeighbours,
             Self::WrongCredit { .. } => OffenceKind::WrongCredit,
@@ -211,6 +227,7 @@ impl Offence {
             Self::MissingOrder { at, .. }
             | Self::ExceededOrder { at, .. }
             | Self::Duplicate { at, .. }
+            | Self::WithheldPay { at, .. }
             | Self::WrongLeaf { at }
             | Self::WrongNeighbours { at }
             | Self::WrongCredit { at, .. }
@@ -234,7 +251,8 @@ impl Offence {
             | Self::ExceededOrder { payer, .. }
             | Self::Duplicate { payer, .. }
             | Self::ExcessDebit { payer, .. } => Some(payer),
-            Self::WrongCredit { provider, .. }
+            Self::WithheldPay { provider, .. }
+            | Self::WrongCredit { provider, .. }
             | Self::CreditWithoutLine { provider, .. }
             | Self::ExcessCredit { provider, .. } => Some(provider),
             Self::WrongLeaf { .. } | Self::WrongNeighbours { .. } => None,
@@ -266,6 +284,12 @@ impl fmt::Display for Offence {
                 write!(formatter, "its order does not allow {refund_micro} micro-USD of it")
             }
             Self::Duplicate { first, .. } => write!(formatter, "{first} pays the same shard"),
+            Self::WithheldPay { provider, .. } => {
+                write!(
+                    formatter,
+                    "its document does not tell what {provider} can claim by the posted pay root"
+                )
+            }
             Self::WrongLeaf { .. } => formatter.write_str("count or total of the header does not allow it there"),
             Self::WrongNeighbours { .. } => formatter.write_str("the next line may not follow it"),
             Self::WrongCredit {

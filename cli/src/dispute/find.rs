@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use alloy_primitives::Address;
 use serde::Serialize;
-use spillway_core::offence::Offence;
+use spillway_core::offence::{Offence, OffenceKind};
 use spillway_settlement::disputes::{Answer, Docket, Findings, Scope, examine};
 
 use super::{Store, print, usd};
@@ -147,8 +147,12 @@ fn row_text(row: &Row, bond_micro: u128) -> Vec<String> {
         follows.push_str("; the poster is stopped");
     }
     if row.needs_bond {
+        let asked = match offence.kind() {
+            OffenceKind::WithheldPay => "the place in the pay root",
+            _ => "the order",
+        };
         let bond = usd(bond_micro);
-        follows.push_str(&format!("; the bond of {bond} USD is lost if the hub shows the order"));
+        follows.push_str(&format!("; the bond of {bond} USD is lost if the hub shows {asked}"));
     }
     lines.push(format!("        {follows}"));
     lines.push(format!("        kubectl spillway dispute open {}", selector(offence)));

@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
     /// Let the disputes contract take exactly the bond first, if it may not yet.
     #[arg(long)]
     approve_bond: bool,
-    /// Challenge a line although its signed order is in the store, or was not read: an answer costs the bond.
+    /// Challenge a line although the store has the answer, or was not read: an answer costs the bond.
     #[arg(long)]
     anyway: bool,
     /// Send nothing: print the call, and what the contract would say to it.
@@ -185,12 +185,13 @@ fn prove(docket: &Docket, what: What, anyway: bool) -> anyhow::Result<Proof> {
     let judgement = judge(&docket.record);
     let proof = match pick(&judgement, what) {
         Ok(offence) => prover.proof(&offence),
-        Err(why) => match what.line.filter(|_| what.kind == OffenceKind::MissingOrder) {
-            Some(line) if anyway => prover.challenge_order(At { settlement, line }),
-            Some(_) => bail!(
-                "{why}; if the hub can show the order, a challenge costs the bond; --anyway makes it all the same"
+        Err(why) => match (what.kind, what.line) {
+            (OffenceKind::MissingOrder, Some(line)) if anyway => prover.challenge_order(At { settlement, line }),
+            (OffenceKind::WithheldPay, Some(line)) if anyway => prover.challenge_pay(At { settlement, line }),
+            (OffenceKind::MissingOrder | OffenceKind::WithheldPay, Some(_)) => bail!(
+                "{why}; if the hub can show what is asked for, a challenge costs the bond; --anyway makes it all the same"
             ),
-            None => bail!(why),
+            _ => bail!(why),
         },
     };
     proof.with_context(|| format!("settlement {settlement} has no such line"))

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use alloy_primitives::{Address, B256};
 
 use super::{At, Doubt, Judgement, Offence, PaidBatch, placed};
-use crate::batch::{Leaf, entry_parts, ledger_hash};
+use crate::batch::{Leaf, Totals, entry_parts, ledger_hash};
 
 /// Positions follow from the leaves, for these have the posted root: no sum between two lines can break.
 pub(super) fn all(batch: &PaidBatch, judgement: &mut Judgement) {
@@ -22,6 +22,7 @@ pub(super) fn all(batch: &PaidBatch, judgement: &mut Judgement) {
     let unordered = wrong_neighbours(batch);
     judgement.offences.extend(unordered);
     if batch.header.ledgerHash.is_zero() {
+        judgement.offences.extend(withheld_pay(batch));
         return;
     }
     if ledger_hash(&batch.debits, &batch.credits) != batch.header.ledgerHash {
@@ -30,6 +31,20 @@ pub(super) fn all(batch: &PaidBatch, judgement: &mut Judgement) {
     }
     credits(batch, unordered.is_none(), judgement);
     debits(batch, judgement);
+}
+
+/// Root mode: whether the sums that the document tells have the posted root and total.
+fn withheld_pay(batch: &PaidBatch) -> Option<Offence> {
+    let tree = batch.totals.as_ref().and_then(Totals::pay_tree);
+    let told = tree.map(|tree| (tree.root(), tree.total()));
+    if told == Some((batch.header.payRoot, batch.header.cumulative)) {
+        return None;
+    }
+    let (at, leaf) = placed(batch).next()?;
+    Some(Offence::WithheldPay {
+        at,
+        provider: leaf.provider,
+    })
 }
 
 /// The first line that cannot stand where it stands.

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::batch::{entry_parts, ledger_hash, seal};
+use crate::batch::{entry_parts, ledger_hash, seal, seal_root};
 
 const CONTRACT: Address = Address::repeat_byte(0x5a);
 const ORDERED: u128 = 1_000;
@@ -62,6 +62,7 @@ fn honest(sequence: u64, lines: &[(u32, u8, u8, u128)]) -> Record {
         leaves: sealed.leaves,
         debits: sealed.debits,
         credits: sealed.credits,
+        totals: sealed.totals,
         is_disputable: true,
     };
     record.batches.insert(sequence, batch);
@@ -305,12 +306,42 @@ fn documents_that_do_not_explain_what_was_posted_prove_nothing() {
 
 #[test]
 fn a_batch_of_root_mode_has_lines_and_no_entries() {
+    assert_eq!(offences(&four_in_root_mode()), []);
+}
+
+/// The same four lines, in root mode.
+fn four_in_root_mode() -> Record {
     let mut record = four();
     let posted = batch(&mut record);
-    posted.debits.clear();
-    posted.credits.clear();
-    posted.header.ledgerHash = B256::ZERO;
-    assert_eq!(offences(&record), []);
+    let sealed = seal_root(1, CONTRACT, 1, B256::ZERO, &Totals::default(), posted.leaves.clone()).unwrap();
+    *posted = PaidBatch {
+        header: sealed.header,
+        leaves: sealed.leaves,
+        debits: vec![],
+        credits: vec![],
+        totals: sealed.totals,
+        is_disputable: true,
+    };
+    record
+}
+
+#[test]
+fn pay_that_the_document_does_not_tell_is_withheld() {
+    let withheld = Offence::WithheldPay {
+        at: at(0),
+        provider: Address::repeat_byte(4),
+    };
+    let mut record = four_in_root_mode();
+    batch(&mut record).totals = None;
+    assert_eq!(offences(&record), [withheld]);
+
+    let mut record = four_in_root_mode();
+    batch(&mut record).header.payRoot = B256::repeat_byte(7);
+    assert_eq!(offences(&record), [withheld]);
+
+    let mut record = four_in_root_mode();
+    batch(&mut record).header.cumulative += 1;
+    assert_eq!(offences(&record), [withheld]);
 }
 
 #[test]

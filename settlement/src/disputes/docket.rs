@@ -185,17 +185,18 @@ async fn paid_batch(
             Knowledge::Known(_) => {}
         }
     }
-    let leaves = match reading.documents.read(&spec.data_key, header.dataHash).await {
-        Knowledge::Known(Document::Leaves(contents)) => contents.leaves,
+    let contents = match reading.documents.read(&spec.data_key, header.dataHash).await {
+        Knowledge::Known(Document::Leaves(contents)) => contents,
         Knowledge::Known(Document::Missing) => return Err("its leaves document is not in the store".to_owned()),
         Knowledge::Known(Document::Altered) => return Err("its leaves document is not what was sealed".to_owned()),
         Knowledge::Unknown => return Err("its leaves document could not be read".to_owned()),
     };
     Ok(PaidBatch {
         header,
-        leaves,
+        leaves: contents.leaves,
         debits,
         credits,
+        totals: contents.totals,
         is_disputable,
     })
 }

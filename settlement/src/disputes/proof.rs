@@ -73,6 +73,7 @@ impl<'a> Prover<'a> {
                 };
                 Some(self.to_disputes(&call, 0))
             }
+            Offence::WithheldPay { at, .. } => self.challenge_pay(at),
             Offence::WrongLeaf { at } => {
                 let line = self.line(at)?.for_sums();
                 Some(self.to_sums(&SpillwaySums::proveWrongLeafCall { line }))
@@ -91,6 +92,13 @@ impl<'a> Prover<'a> {
     pub fn challenge_order(&mut self, at: At) -> Option<Proof> {
         let line = self.line(at)?.for_disputes();
         let call = SpillwayDisputes::challengeOrderCall { line };
+        Some(self.to_disputes(&call, self.rules.bond))
+    }
+
+    /// Root mode: asks for the place of the line's provider in the pay root, likewise.
+    pub fn challenge_pay(&mut self, at: At) -> Option<Proof> {
+        let line = self.line(at)?.for_disputes();
+        let call = SpillwayDisputes::challengePayCall { line };
         Some(self.to_disputes(&call, self.rules.bond))
     }
 
