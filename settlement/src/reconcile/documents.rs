@@ -139,3 +139,70 @@ fn judge(bytes: &[u8], data_hash: B256) -> Document {
     let contents = LeavesDocument::parse(bytes).and_then(|document| document.contents());
     contents.map_or(Document::Altered, Document::Leaves)
 }
+
+#[cfg(test)]
+mod tests {
+    use spillway_core::batch::{Leaf, Sealed, seal};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn sealed() -> Sealed {
+        let leaf = Leaf {
+            job: B256::repeat_byte(1),
+            shard: 0,
+            attempt: 0,
+            kind: 0,
+            payer: alloy::primitives::Address::repeat_byte(9),
+            provider: alloy::primitives::Address::repeat_byte(5),
+            amount: 7,
+            order: B256::ZERO,
+            receipt: B256::ZERO,
+        };
+        seal(1, alloy::primitives::Address::ZERO, 1, B256::ZERO, vec![leaf]).unwrap()
+    }
+
+    /// Answers every request below `/hub/` for one document, and 404 to all others.
+    async fn publish(key: String, body: Vec<u8>) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/hub", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = [0; 4096];
+                let read = stream.read(&mut request).await.unwrap_or(0);
+                let asked = String::from_utf8_lossy(&request[..read]).into_owned();
+                let (status, body) = if asked.starts_with(&format!("GET /hub/{key} ")) {
+                    ("200 OK", body.as_slice())
+                } else {
+                    ("404 Not Found", &[][..])
+                };
+                let head = format!(
+                    "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                    body.len()
+                );
+                let _ = stream.write_all(&[head.as_bytes(), body].concat()).await;
+            }
+        });
+        url
+    }
+
+    #[tokio::test]
+    async fn whoever_may_read_a_url_reads_documents_there() {
+        let sealed = sealed();
+        let hash = sealed.header.dataHash;
+        let url = publish(LeavesDocument::key(hash), sealed.document).await;
+        let documents = Documents::connect(&url).unwrap();
+        let Knowledge::Known(Document::Leaves(contents)) = documents.sealed(hash).await else {
+            panic!("it is there");
+        };
+        assert_eq!(contents.leaves, sealed.leaves);
+        assert_eq!(
+            documents.sealed(B256::ZERO).await,
+            Knowledge::Known(Document::Missing),
+            "not there is not unknown"
+        );
+        let silent = Documents::connect("http://127.0.0.1:9/hub").unwrap();
+        assert_eq!(silent.sealed(hash).await, Knowledge::Unknown);
+    }
+}
