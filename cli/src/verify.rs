@@ -5,36 +5,16 @@ use std::collections::BTreeMap;
 
 use alloy::providers::{Provider, ProviderBuilder};
 use alloy::rpc::types::Filter;
-use alloy::sol;
 use alloy_primitives::{Address, B256, U256};
 use anyhow::{Context, bail, ensure};
-use spillway_core::batch::Header;
 use spillway_core::merkle;
 use spillway_crds::money::{address, hash, leaf_of};
 use spillway_crds::{AttemptStatus, InferenceJob, Settlement, ShardStatus};
+use spillway_settlement::contract::{SpillwaySettlement, contract_header};
 use url::Url;
 
 use crate::connect::Hub;
 use crate::invoice::{owed, read};
-
-sol! {
-    #[sol(rpc)]
-    interface PostedBatches {
-        struct PostedHeader {
-            uint64 sequence;
-            uint32 count;
-            uint128 total;
-            uint128 cumulative;
-            bytes32 previous;
-            bytes32 jobsRoot;
-            bytes32 payRoot;
-            bytes32 spendRoot;
-            bytes32 ledgerHash;
-            bytes32 dataHash;
-        }
-        function isPosted(PostedHeader calldata header) external view returns (bool);
-    }
-}
 
 /// Blocks of the first request for events; endpoints bound their ranges.
 const EVENT_BLOCKS: u64 = 10_000;
@@ -149,9 +129,9 @@ impl<P: Provider> Chain<P> {
     async fn is_posted(&self, settlement: &Settlement) -> anyhow::Result<bool> {
         let contract = self.contract_of(settlement)?;
         let header = settlement.spec.header()?;
-        let ring = PostedBatches::new(contract, &self.provider);
+        let ring = SpillwaySettlement::new(contract, &self.provider);
         let remembered = ring
-            .isPosted(posted_header(&header))
+            .isPosted(contract_header(&header))
             .call()
             .await
             .context("ask the contract")?;
@@ -200,20 +180,5 @@ impl<P: Provider> Chain<P> {
                 Err(error) => return Err(error).context("ask for Posted events"),
             }
         }
-    }
-}
-
-fn posted_header(header: &Header) -> PostedBatches::PostedHeader {
-    PostedBatches::PostedHeader {
-        sequence: header.sequence,
-        count: header.count,
-        total: header.total,
-        cumulative: header.cumulative,
-        previous: header.previous,
-        jobsRoot: header.jobsRoot,
-        payRoot: header.payRoot,
-        spendRoot: header.spendRoot,
-        ledgerHash: header.ledgerHash,
-        dataHash: header.dataHash,
     }
 }

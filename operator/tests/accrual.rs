@@ -80,6 +80,12 @@ where
         .unwrap()
 }
 
+async fn store_key(client: &Client, namespace: &str) {
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let secret = json!({"metadata": {"name": "order-key"}, "stringData": {"key": format!("0x{}", "11".repeat(32))}});
+    create(&secrets, secret).await;
+}
+
 async fn key(client: &Client, namespace: &str) -> OrderKey {
     let policy: SpendPolicy = serde_json::from_value(json!({
         "metadata": {"name": "p"},
@@ -91,9 +97,7 @@ async fn key(client: &Client, namespace: &str) -> OrderKey {
     .unwrap();
     let absent = OrderKey::load(client.clone(), namespace, &policy.spec.order_signing_key).await;
     assert!(matches!(absent, Err(KeyError::NotFound(_))), "{absent:?}");
-    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let secret = json!({"metadata": {"name": "order-key"}, "stringData": {"key": format!("0x{}", "11".repeat(32))}});
-    create(&secrets, secret).await;
+    store_key(client, namespace).await;
     OrderKey::load(client.clone(), namespace, &policy.spec.order_signing_key)
         .await
         .unwrap()
@@ -132,6 +136,16 @@ async fn job(client: &Client, namespace: &str, attempts: Value) -> InferenceJob 
     jobs.replace_status("embed", &PostParams::default(), &job)
         .await
         .unwrap()
+}
+
+/// As at the acceptance of each attempt.
+async fn store_receipts(store: &HubStore, key: &OrderKey, job: &InferenceJob) {
+    let (uid, status) = (job.uid().unwrap(), job.status.clone().unwrap());
+    for attempt in &status.shards[0].attempts {
+        record_accepted(store, &place(), key, &uid, &status, 0, attempt)
+            .await
+            .unwrap();
+    }
 }
 
 /// As the job controller does.
@@ -222,12 +236,7 @@ async fn two_sealers_seal_once_and_record_what_the_job_marked() {
     let settlements: Api<Settlement> = Api::namespaced(client.clone(), &hub);
     assert!(settlements.list(&ListParams::default()).await.unwrap().items.is_empty());
 
-    let status = job.status.clone().unwrap();
-    for attempt in &status.shards[0].attempts {
-        record_accepted(&store, &place(), &key, &uid, &status, 0, attempt)
-            .await
-            .unwrap();
-    }
+    store_receipts(&store, &key, &job).await;
     // What was set aside is looked at again after a minute.
     let later = now + SignedDuration::from_secs(61);
     let (first, second) = tokio::join!(one.pass(later), other.pass(later));
@@ -282,12 +291,7 @@ async fn a_payer_that_cannot_pay_is_told_and_paid_for_once_it_can() {
         json!([accepted(0, "Work", 20_000), accepted(1, "Check", 21_000)]),
     )
     .await;
-    let (uid, status) = (job.uid().unwrap(), job.status.clone().unwrap());
-    for attempt in &status.shards[0].attempts {
-        record_accepted(&store, &place(), &key, &uid, &status, 0, attempt)
-            .await
-            .unwrap();
-    }
+    store_receipts(&store, &key, &job).await;
     let policies = policy(&admin, 10_000).await;
     let (accrual, _watches) = sealer(&client, hub, &store);
     pass_until(&accrual, "nothing that can be paid", |plan| *plan == Plan::Idle).await;
@@ -416,12 +420,7 @@ async fn root_batches_add_up_and_wait_for_the_key_that_signs_their_vouchers() {
     let (store, key) = (store(), key(&admin, hub).await);
     let attempts = json!([accepted(0, "Work", 20_000), accepted(1, "Check", 21_000)]);
     let job = job(&admin, &tenant, attempts).await;
-    let (uid, status) = (job.uid().unwrap(), job.status.clone().unwrap());
-    for attempt in &status.shards[0].attempts {
-        record_accepted(&store, &place(), &key, &uid, &status, 0, attempt)
-            .await
-            .unwrap();
-    }
+    store_receipts(&store, &key, &job).await;
     let policies = policy(&admin, 100_000).await;
     let root = Patch::Merge(json!({"status": {"chain": {"mode": "Root", "collectedMicro": 0}}}));
     policies
@@ -437,9 +436,7 @@ async fn root_batches_add_up_and_wait_for_the_key_that_signs_their_vouchers() {
     let passes = async {
         pass_until(&accrual, "nobody signs", |plan| *plan == Plan::Idle).await;
         assert!(settlements.list(&ListParams::default()).await.unwrap().items.is_empty());
-        let secret =
-            json!({"metadata": {"name": "order-key"}, "stringData": {"key": format!("0x{}", "11".repeat(32))}});
-        create(&secrets, secret).await;
+        store_key(&admin, hub).await;
         // What was set aside is looked at again after a minute.
         let later = Timestamp::now() + SignedDuration::from_secs(61);
         let plan = accrual.pass(later).await.unwrap();

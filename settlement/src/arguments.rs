@@ -150,45 +150,42 @@ pub(crate) struct ClaimArguments {
     pub(crate) key: KeySource,
 }
 
+/// Of what runs beside the poster, with a key of its own.
 #[derive(Args)]
-pub(crate) struct ShowOrdersArguments {
+pub(crate) struct DutyArguments {
     #[arg(long, env = "CHAIN_ID")]
     pub(crate) chain_id: u64,
     #[arg(long, env = "SETTLEMENT_CONTRACT")]
     pub(crate) contract: Address,
     #[command(flatten)]
     pub(crate) reach: ReachArguments,
-    /// The hub's object store, `s3://bucket/prefix`, read only: leaves documents and stored receipts.
+    /// The hub's object store, `s3://bucket/prefix`, read only: leaves documents, stored receipts, vouchers.
     #[arg(long, env = "SPILLWAY_STORE_URL")]
     pub(crate) store_url: String,
     /// Namespace of the Settlements.
     #[arg(long, env = "POD_NAMESPACE", default_value = SYSTEM_NAMESPACE)]
     pub(crate) namespace: String,
-    /// Challenges and leaving payers are looked for this often.
-    #[arg(long, env = "SHOW_EVERY", default_value = "30s", value_parser = spillway_core::duration::parse)]
-    pub(crate) every: Duration,
     /// Health and metrics.
     #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
     pub(crate) listen: SocketAddr,
-    /// A key of its own, which needs coins and no right: not the poster's.
+    /// It needs coins and no right, and must not be the poster's.
     #[command(flatten)]
     pub(crate) key: KeySource,
 }
 
 #[derive(Args)]
-pub(crate) struct CollectArguments {
-    #[arg(long, env = "CHAIN_ID")]
-    pub(crate) chain_id: u64,
-    #[arg(long, env = "SETTLEMENT_CONTRACT")]
-    pub(crate) contract: Address,
+pub(crate) struct ShowOrdersArguments {
     #[command(flatten)]
-    pub(crate) reach: ReachArguments,
-    /// The hub's object store, `s3://bucket/prefix`, read only: leaves documents and vouchers.
-    #[arg(long, env = "SPILLWAY_STORE_URL")]
-    pub(crate) store_url: String,
-    /// Namespace of the Settlements.
-    #[arg(long, env = "POD_NAMESPACE", default_value = SYSTEM_NAMESPACE)]
-    pub(crate) namespace: String,
+    pub(crate) duty: DutyArguments,
+    /// Challenges and leaving payers are looked for this often.
+    #[arg(long, env = "SHOW_EVERY", default_value = "30s", value_parser = spillway_core::duration::parse)]
+    pub(crate) every: Duration,
+}
+
+#[derive(Args)]
+pub(crate) struct CollectArguments {
+    #[command(flatten)]
+    pub(crate) duty: DutyArguments,
     /// Collected this often. What is not collected counts against a payer's cap and deposit, and must be within the
     /// contract's withdraw delay.
     #[arg(long, env = "COLLECT_EVERY", default_value = "1h", value_parser = spillway_core::duration::parse)]
@@ -196,12 +193,6 @@ pub(crate) struct CollectArguments {
     /// Collect once, print how much came in, and end.
     #[arg(long)]
     pub(crate) once: bool,
-    /// Health and metrics.
-    #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
-    pub(crate) listen: SocketAddr,
-    /// A key of its own, which needs coins and no right: not the poster's.
-    #[command(flatten)]
-    pub(crate) key: KeySource,
 }
 
 #[derive(Args)]

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::advance::TRANSACTION_GAS_MAX;
 use crate::chain::Place;
-use crate::claims::Claims;
+use crate::claims::{Claimable, Claims};
 use crate::contract::{Revert, SpillwaySettlement, VERSION};
 
 const POLL: Duration = Duration::from_millis(250);
@@ -65,18 +65,35 @@ pub async fn claim(
     provider: Address,
     signer: PrivateKeySigner,
 ) -> Result<Claimed, CallError> {
-    let Place { chain_id, contract } = claims.chain.place;
-    let endpoint = connect(rpc_url, chain_id, signer).await?;
-    let instance = SpillwaySettlement::new(contract, &endpoint);
-    let found = instance.VERSION().call().await?;
-    if found != VERSION {
-        return Err(CallError::Version { contract, found });
-    }
+    let endpoint = open(&claims.chain.place, rpc_url, signer).await?;
     let found = claims.of(provider).await.known().ok_or(CallError::Unknown)?;
+    take(&endpoint, claims.chain.place.contract, provider, found).await
+}
+
+/// An endpoint that signs and sends to a settlement contract of the known version.
+pub(crate) async fn open(place: &Place, rpc_url: &str, signer: PrivateKeySigner) -> Result<DynProvider, CallError> {
+    let Place { chain_id, contract } = *place;
+    let endpoint = connect(rpc_url, chain_id, signer).await?;
+    let found = SpillwaySettlement::new(contract, &endpoint).VERSION().call().await?;
+    if found == VERSION {
+        Ok(endpoint)
+    } else {
+        Err(CallError::Version { contract, found })
+    }
+}
+
+/// Claims what is known to be claimable.
+pub(crate) async fn take(
+    endpoint: &DynProvider,
+    contract: Address,
+    provider: Address,
+    found: Claimable,
+) -> Result<Claimed, CallError> {
+    let instance = SpillwaySettlement::new(contract, endpoint);
     let before = instance.balances(provider).call().await?;
     let transaction = match found.earned.claimable {
         0 => None,
-        _ => Some(call(&endpoint, contract, found.calldata).await?),
+        _ => Some(call(endpoint, contract, found.calldata).await?),
     };
     let after = instance.balances(provider).call().await?;
     Ok(Claimed {

@@ -12,7 +12,7 @@ use spillway_core::money::MicroUsd;
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::Earned;
-use crate::claim::{CallError, Claimed, claim};
+use crate::claim::{CallError, Claimed, open, take};
 use crate::claims::Claims;
 use crate::ticks::Ticks;
 
@@ -85,17 +85,19 @@ impl Claimer {
     /// # Errors
     /// When the claim fails.
     pub async fn pass(&self) -> Result<Option<Claimed>, CallError> {
-        let found = self.claims.of(self.provider).await;
-        let cost = match &found {
-            Knowledge::Known(found) => self.claims.chain.claim_cost(self.provider, &found.calldata).await,
-            Knowledge::Unknown => Knowledge::Unknown,
+        let Knowledge::Known(found) = self.claims.of(self.provider).await else {
+            tracing::info!(provider = %self.provider, decision = ?Decision::Unknown, "claim");
+            return Ok(None);
         };
-        let decision = decide(found.map(|found| found.earned), cost, &self.terms);
+        let chain = &self.claims.chain;
+        let cost = chain.claim_cost(self.provider, &found.calldata).await;
+        let decision = decide(Knowledge::Known(found.earned), cost, &self.terms);
         tracing::info!(provider = %self.provider, ?decision, "claim");
         if decision != Decision::Claim {
             return Ok(None);
         }
-        let paid = claim(&self.claims, &self.rpc_url, self.provider, self.signer.clone()).await?;
+        let endpoint = open(&chain.place, &self.rpc_url, self.signer.clone()).await?;
+        let paid = take(&endpoint, chain.place.contract, self.provider, found).await?;
         tracing::info!(provider = %self.provider, paid_micro = paid.paid_micro, transaction = ?paid.transaction, "claimed");
         Ok(Some(paid))
     }

@@ -3,15 +3,13 @@
 //! Root mode needs no hub: the header is in the contract's `Posted` event, and the document that it names tells what every
 //! account has earned. The proof is made here, and held against the header's root before anybody pays gas for it.
 
-use std::sync::OnceLock;
-
 use alloy::primitives::{Address, Bytes};
 use spillway_core::batch::{Contents, Header};
 use spillway_core::knowledge::Knowledge;
 use spillway_core::reconcile::Document;
 use spillway_crds::SettlementMode;
 
-use crate::chain::{BlockFact, Chain, Earned, RootBooks};
+use crate::chain::{BlockFact, Chain, Confirm, Earned, Place, Reach, RootBooks, StartError};
 use crate::contract::{claim_calldata, claim_with_proof_calldata};
 use crate::reconcile::Documents;
 
@@ -28,7 +26,6 @@ pub struct Claims {
     pub chain: Chain,
     /// Only root mode needs them.
     documents: Option<Documents>,
-    mode: OnceLock<SettlementMode>,
 }
 
 /// A header that is in the ring, and what its document says a provider has earned.
@@ -40,19 +37,35 @@ struct Proven {
 
 impl Claims {
     pub fn new(chain: Chain, documents: Option<Documents>) -> Self {
-        Self {
-            chain,
-            documents,
-            mode: OnceLock::new(),
-        }
+        Self { chain, documents }
+    }
+
+    /// By one endpoint, at its newest block: what has matured is final already. `account` would send.
+    ///
+    /// # Errors
+    /// When the URL is malformed. Nothing is asked yet.
+    pub fn by(
+        rpc_url: &str,
+        from_block: u64,
+        place: Place,
+        account: Address,
+        documents: Option<Documents>,
+    ) -> Result<Self, StartError> {
+        let reach = Reach {
+            from_block,
+            ..Reach::of(&[rpc_url.to_owned()], Confirm::Latest)
+        };
+        Ok(Self::new(Chain::new(reach, place, account)?, documents))
     }
 
     /// In ledger mode at the newest block that most endpoints have; in root mode at the one that counts as final.
     pub async fn of(&self, provider: Address) -> Knowledge<Claimable> {
-        let at = match self.mode().await {
-            Knowledge::Known(SettlementMode::Ledger) => self.chain.common_block().await,
-            Knowledge::Known(SettlementMode::Root) => self.chain.final_block().await,
-            Knowledge::Unknown => Knowledge::Unknown,
+        let Knowledge::Known(mode) = self.chain.mode().await else {
+            return Knowledge::Unknown;
+        };
+        let at = match mode {
+            SettlementMode::Ledger => self.chain.common_block().await,
+            SettlementMode::Root => self.chain.final_block().await,
         };
         let Knowledge::Known(at) = at else {
             return Knowledge::Unknown;
@@ -60,21 +73,13 @@ impl Claims {
         let Knowledge::Known(earned) = self.chain.earned(provider, at).await else {
             return Knowledge::Unknown;
         };
-        if self.mode.get() == Some(&SettlementMode::Root) {
-            return self.of_root(provider, earned.claimed, at).await;
+        match mode {
+            SettlementMode::Ledger => Knowledge::Known(Claimable {
+                earned,
+                calldata: claim_calldata(provider),
+            }),
+            SettlementMode::Root => self.of_root(provider, earned.claimed, at).await,
         }
-        Knowledge::Known(Claimable {
-            earned,
-            calldata: claim_calldata(provider),
-        })
-    }
-
-    async fn mode(&self) -> Knowledge<SettlementMode> {
-        if let Some(mode) = self.mode.get() {
-            return Knowledge::Known(*mode);
-        }
-        let asked = self.chain.mode().await;
-        asked.map(|mode| *self.mode.get_or_init(|| mode))
     }
 
     async fn of_root(&self, provider: Address, claimed: u128, at: BlockFact) -> Knowledge<Claimable> {

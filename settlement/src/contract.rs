@@ -87,9 +87,12 @@ pub fn post_root_calldata(header: &Header) -> Bytes {
 // Every ABI has structs of its own; each list of fields stands here once.
 
 macro_rules! header_of {
-    ($abi:ident, $header:expr) => {{
-        let header: &Header = $header;
-        $abi::Header {
+    ($abi:ident, $header:expr) => {
+        header_of!(@as $abi::Header, $header)
+    };
+    (@as $header_type:path, $header:expr) => {{
+        let header = $header;
+        $header_type {
             sequence: header.sequence,
             count: header.count,
             total: header.total,
@@ -213,18 +216,7 @@ pub fn nothing_unpaid() -> SpillwayDisputes::Unpaid {
 
 /// A header as the contract's event tells it.
 pub fn posted_header(header: &SpillwaySettlement::Header) -> Header {
-    Header {
-        sequence: header.sequence,
-        count: header.count,
-        total: header.total,
-        cumulative: header.cumulative,
-        previous: header.previous,
-        jobsRoot: header.jobsRoot,
-        payRoot: header.payRoot,
-        spendRoot: header.spendRoot,
-        ledgerHash: header.ledgerHash,
-        dataHash: header.dataHash,
-    }
+    header_of!(@as Header, header)
 }
 
 /// Calldata of `claimWithProof`; `proof` is of [`spillway_core::sum_tree::SumTree::proof`].

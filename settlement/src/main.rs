@@ -3,6 +3,7 @@
 
 mod arguments;
 
+use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use alloy::primitives::Address;
@@ -14,7 +15,7 @@ use spillway_core::earnings::GasShare;
 use spillway_core::money::MicroUsd;
 use spillway_process::{Health, Tasks};
 use spillway_settlement::advance::Policy;
-use spillway_settlement::chain::{Chain, Confirm, Place, Reach};
+use spillway_settlement::chain::{Chain, Place, Reach};
 use spillway_settlement::claimer::{Claimer, Terms};
 use spillway_settlement::claims::Claims;
 use spillway_settlement::collector::Collector;
@@ -26,8 +27,8 @@ use spillway_settlement::reconcile::{self, Documents, Reconciler};
 use spillway_settlement::signer::from_plain_file;
 
 use arguments::{
-    Arguments, BoundArguments, ClaimArguments, CollectArguments, Command, DeployArguments, PostArguments,
-    ReachArguments, ShowOrdersArguments,
+    Arguments, BoundArguments, ClaimArguments, CollectArguments, Command, DeployArguments, DutyArguments,
+    PostArguments, ReachArguments, ShowOrdersArguments,
 };
 
 #[tokio::main]
@@ -83,61 +84,83 @@ async fn post(arguments: PostArguments) -> anyhow::Result<()> {
     tasks.run().await
 }
 
-async fn run_show_orders(arguments: ShowOrdersArguments) -> anyhow::Result<()> {
-    let signer = arguments.key.load()?;
-    let place = Place {
-        chain_id: arguments.chain_id,
-        contract: arguments.contract,
-    };
-    let rpc_url = sending_endpoint(&arguments.reach)?;
-    let chain = Chain::new(reach(arguments.reach), place, signer.address())?;
-    let (registry, health) = (Registry::new(), Health::default());
-    chain.register(&registry)?;
-    chain.check().await?;
-    let client = kube::Client::try_default().await.context("no way to the API server")?;
-    let evidence = Evidence::new(Documents::connect(&arguments.store_url)?);
-    let mut shower = OrderShower::new(client, &arguments.namespace, chain, rpc_url, signer, evidence);
-    shower.every = arguments.every;
+/// What a duty beside the poster stands on.
+struct Duty {
+    chain: Chain,
+    /// Endpoint that sends.
+    rpc_url: String,
+    signer: PrivateKeySigner,
+    client: kube::Client,
+    namespace: String,
+    documents: Documents,
+    registry: Registry,
+    listen: SocketAddr,
+}
 
-    let mut tasks = Tasks::default();
-    health.set_ready(true);
-    let served = spillway_process::serve(arguments.listen, health, registry, tasks.token());
-    tasks.spawn("health", async move { Ok(served.await?) });
+impl Duty {
+    async fn begin(arguments: DutyArguments) -> anyhow::Result<Self> {
+        let signer = arguments.key.load()?;
+        let place = Place {
+            chain_id: arguments.chain_id,
+            contract: arguments.contract,
+        };
+        let rpc_url = arguments.reach.rpc_urls.first().cloned();
+        let rpc_url = rpc_url.context("--rpc-url (RPC_URL) is required")?;
+        let chain = Chain::new(reach(arguments.reach), place, signer.address())?;
+        let registry = Registry::new();
+        chain.register(&registry)?;
+        chain.check().await?;
+        Ok(Self {
+            chain,
+            rpc_url,
+            signer,
+            client: kube::Client::try_default().await.context("no way to the API server")?,
+            namespace: arguments.namespace,
+            documents: Documents::connect(&arguments.store_url)?,
+            registry,
+            listen: arguments.listen,
+        })
+    }
+}
+
+async fn run_show_orders(arguments: ShowOrdersArguments) -> anyhow::Result<()> {
+    let its = Duty::begin(arguments.duty).await?;
+    let evidence = Evidence::new(its.documents);
+    let mut shower = OrderShower::new(its.client, &its.namespace, its.chain, its.rpc_url, its.signer, evidence);
+    shower.every = arguments.every;
+    let mut tasks = ready(its.listen, its.registry);
     tasks.spawn("orders", shower.run(tasks.token()));
     tasks.run().await
 }
 
 async fn run_collect(arguments: CollectArguments) -> anyhow::Result<()> {
-    let signer = arguments.key.load()?;
-    let place = Place {
-        chain_id: arguments.chain_id,
-        contract: arguments.contract,
-    };
-    let rpc_url = sending_endpoint(&arguments.reach)?;
-    let chain = Chain::new(reach(arguments.reach), place, signer.address())?;
-    let (registry, health) = (Registry::new(), Health::default());
-    chain.register(&registry)?;
-    chain.check().await?;
-    let client = kube::Client::try_default().await.context("no way to the API server")?;
-    let documents = Documents::connect(&arguments.store_url)?;
-    let mut collector = Collector::new(client, &arguments.namespace, chain, documents, rpc_url, signer);
+    let its = Duty::begin(arguments.duty).await?;
+    let mut collector = Collector::new(
+        its.client,
+        &its.namespace,
+        its.chain,
+        its.documents,
+        its.rpc_url,
+        its.signer,
+    );
     collector.every = arguments.every;
     if arguments.once {
         let collected_micro = collector.pass().await?;
         return print(&serde_json::json!({ "collectedMicro": collected_micro }));
     }
     collector.check().await?;
-    let mut tasks = Tasks::default();
-    health.set_ready(true);
-    let served = spillway_process::serve(arguments.listen, health, registry, tasks.token());
-    tasks.spawn("health", async move { Ok(served.await?) });
+    let mut tasks = ready(its.listen, its.registry);
     tasks.spawn("collector", collector.run(tasks.token()));
     tasks.run().await
 }
 
-fn sending_endpoint(arguments: &ReachArguments) -> anyhow::Result<String> {
-    let first = arguments.rpc_urls.first().cloned();
-    first.context("--rpc-url (RPC_URL) is required")
+/// Tasks that serve health and metrics, ready from the start.
+fn ready(listen: SocketAddr, registry: Registry) -> Tasks {
+    let (health, mut tasks) = (Health::default(), Tasks::default());
+    health.set_ready(true);
+    let served = spillway_process::serve(listen, health, registry, tasks.token());
+    tasks.spawn("health", async move { Ok(served.await?) });
+    tasks
 }
 
 fn reach(arguments: ReachArguments) -> Reach {
@@ -182,13 +205,14 @@ fn claims(arguments: &ClaimArguments, account: Address) -> anyhow::Result<Claims
         chain_id: arguments.chain_id,
         contract: arguments.contract,
     };
-    let reach = Reach {
-        from_block: arguments.from_block,
-        // What has matured is final already: the newest block tells.
-        ..Reach::of(std::slice::from_ref(&arguments.rpc_url), Confirm::Latest)
-    };
     let documents = arguments.documents_url.as_deref().map(Documents::connect).transpose()?;
-    Ok(Claims::new(Chain::new(reach, place, account)?, documents))
+    Ok(Claims::by(
+        &arguments.rpc_url,
+        arguments.from_block,
+        place,
+        account,
+        documents,
+    )?)
 }
 
 async fn keep_claiming(
@@ -208,10 +232,7 @@ async fn keep_claiming(
         },
         every,
     };
-    let (health, mut tasks) = (Health::default(), Tasks::default());
-    health.set_ready(true);
-    let served = spillway_process::serve(arguments.listen, health, Registry::new(), tasks.token());
-    tasks.spawn("health", async move { Ok(served.await?) });
+    let mut tasks = ready(arguments.listen, Registry::new());
     tasks.spawn("claimer", claimer.run(tasks.token()));
     tasks.run().await
 }

@@ -1,7 +1,6 @@
 //! Says on each SpendPolicy what the chain holds of its payer, so that the operator, which asks no chain, seals only
 //! what can be posted. Facts that could not be asked are not written: the old ones age, and are none after five minutes.
 
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use alloy::primitives::Address;
@@ -29,7 +28,6 @@ const MOST: u64 = i64::MAX as u64;
 pub struct Payers {
     policies: Api<SpendPolicy>,
     chain: Chain,
-    mode: OnceLock<SettlementMode>,
     pub period: Duration,
 }
 
@@ -38,7 +36,6 @@ impl Payers {
         Self {
             policies: Api::all(client),
             chain,
-            mode: OnceLock::new(),
             period: PERIOD,
         }
     }
@@ -58,7 +55,8 @@ impl Payers {
     /// When the API server cannot be asked or refuses.
     pub async fn pass(&self, now: Timestamp) -> kube::Result<()> {
         let policies = self.policies.list(&ListParams::default()).await?.items;
-        let (Knowledge::Known(block), Knowledge::Known(mode)) = (self.chain.common_block().await, self.mode().await)
+        let (Knowledge::Known(block), Knowledge::Known(mode)) =
+            (self.chain.common_block().await, self.chain.mode().await)
         else {
             return Ok(());
         };
@@ -79,15 +77,6 @@ impl Payers {
             }
         }
         Ok(())
-    }
-
-    /// Asked until it is known; it never changes.
-    async fn mode(&self) -> Knowledge<SettlementMode> {
-        if let Some(mode) = self.mode.get() {
-            return Knowledge::Known(*mode);
-        }
-        let asked = self.chain.mode().await;
-        asked.map(|mode| *self.mode.get_or_init(|| mode))
     }
 
     async fn books(&self, mode: SettlementMode, payer: Address, block: BlockFact) -> Knowledge<Books> {

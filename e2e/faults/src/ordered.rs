@@ -59,6 +59,19 @@ pub struct Ordered {
     pub is_signed: bool,
 }
 
+/// Lines of [`PROVIDER`] with nothing wrong.
+fn good_lines(job: u64, shards: u32, amount: u64) -> impl Iterator<Item = Ordered> {
+    (0..shards).map(move |shard| Ordered {
+        job,
+        shard,
+        attempt: 0,
+        provider: PROVIDER,
+        amount,
+        upper_bound: amount,
+        is_signed: true,
+    })
+}
+
 /// An order as the operator signs it.
 fn order(world: &World, line: Ordered) -> SignedOrder {
     let order = Order {
@@ -99,16 +112,7 @@ fn receipt() -> Receipt {
 impl Ground<'_> {
     /// Seals a batch of `shards` ordered shards as accrual does: receipts, document, then the Settlement.
     pub async fn seal_ordered(&self, store: &Store, sequence: u64, previous: B256, shards: u32, amount: u64) -> Sealed {
-        let lines = (0..shards).map(|shard| Ordered {
-            job: sequence,
-            shard,
-            attempt: 0,
-            provider: PROVIDER,
-            amount,
-            upper_bound: amount,
-            is_signed: true,
-        });
-        let leaves = self.order(store, lines).await;
+        let leaves = self.order(store, good_lines(sequence, shards, amount)).await;
         let sealed = seal(CHAIN_ID, self.world.deployed.contract, sequence, previous, leaves).unwrap();
         self.publish(store, &sealed).await;
         sealed
@@ -124,16 +128,7 @@ impl Ground<'_> {
     ) -> Sealed {
         let (sequence, hash) = previous.map_or((1, B256::ZERO), |one| (one.header.sequence + 1, one.header_hash));
         let before = previous.and_then(|one| one.totals.clone()).unwrap_or_default();
-        let lines = (0..shards).map(|shard| Ordered {
-            job: sequence,
-            shard,
-            attempt: 0,
-            provider: PROVIDER,
-            amount,
-            upper_bound: amount,
-            is_signed: true,
-        });
-        let leaves = self.order(store, lines).await;
+        let leaves = self.order(store, good_lines(sequence, shards, amount)).await;
         let contract = self.world.deployed.contract;
         let sealed = seal_root(CHAIN_ID, contract, sequence, hash, &before, leaves).unwrap();
         self.publish(store, &sealed).await;

@@ -12,7 +12,6 @@ use spillway_core::batch::{Leaf, LeavesDocument};
 use spillway_core::order::job_id;
 use spillway_crds::money::invoice_of;
 use spillway_crds::{InferenceJob, SettlementState};
-use spillway_settlement::chain::{Chain, Confirm, Reach};
 use spillway_settlement::claim::claim;
 use spillway_settlement::claims::Claims;
 use spillway_settlement::contract::{Balances, SpillwaySettlement, TestToken};
@@ -147,8 +146,7 @@ impl Ledger {
             chain_id: self.place.chain_id,
             contract: self.place.contract,
         };
-        let reach = Reach::of(std::slice::from_ref(&self.rpc_url), Confirm::Latest);
-        let claims = Claims::new(Chain::new(reach, place, signer.address())?, None);
+        let claims = Claims::by(&self.rpc_url, 0, place, signer.address(), None)?;
         claims.chain.check().await?;
         let claimed = claim(&claims, &self.rpc_url, payout, signer).await?;
         ensure!(claimed.pending_micro == 0, "{provider} earned more meanwhile");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use alloy::eips::{BlockId, BlockNumberOrTag};
@@ -11,6 +11,7 @@ use alloy::providers::DynProvider;
 use futures::future::join_all;
 use prometheus::{IntCounterVec, Opts, Registry};
 use spillway_core::knowledge::Knowledge;
+use spillway_crds::SettlementMode;
 
 use super::Place;
 use super::archive::Archive;
@@ -95,6 +96,7 @@ pub struct Chain {
     pub poster: Address,
     pub(super) reach: Arc<Reach>,
     pins: Arc<Mutex<Option<Pins>>>,
+    pub(super) mode: Arc<OnceLock<SettlementMode>>,
     floor: Arc<Mutex<Floor>>,
     pub(super) archive: Arc<tokio::sync::Mutex<Archive>>,
     /// What all endpoints said of the transaction that was sent last.
@@ -128,6 +130,7 @@ impl Chain {
             place,
             poster,
             pins: Arc::default(),
+            mode: Arc::default(),
             floor: Arc::default(),
             archive: Arc::new(tokio::sync::Mutex::new(Archive::from_block(reach.from_block))),
             reach: Arc::new(reach),

@@ -58,8 +58,11 @@ impl Chain {
         asked.map(|amount| u128::try_from(amount).unwrap_or(u128::MAX))
     }
 
-    /// How the contract moves money; it never changes.
+    /// How the contract moves money. It never changes: asked until it is known.
     pub async fn mode(&self) -> Knowledge<SettlementMode> {
+        if let Some(mode) = self.mode.get() {
+            return Knowledge::Known(*mode);
+        }
         let contract = self.place.contract;
         self.identify(false).await;
         let asked = self
@@ -67,9 +70,11 @@ impl Chain {
                 read(&provider, contract, SpillwaySettlement::modeCall {}, BlockId::latest()).await
             })
             .await;
-        asked.map(|mode| match mode {
-            0 => SettlementMode::Ledger,
-            _ => SettlementMode::Root,
+        asked.map(|mode| {
+            *self.mode.get_or_init(|| match mode {
+                0 => SettlementMode::Ledger,
+                _ => SettlementMode::Root,
+            })
         })
     }
 

@@ -21,7 +21,7 @@ use spillway_core::reconcile::Report;
 use spillway_crds::names::SYSTEM_NAMESPACE;
 use spillway_crds::{Condition, Settlement, SettlementState, SpendPolicy, StoredVouchers};
 use spillway_e2e_control_plane::{ControlPlane, eventually};
-use spillway_settlement::chain::{Chain, Confirm, Earned, Reach};
+use spillway_settlement::chain::Earned;
 use spillway_settlement::claimer::{Claimer, Terms};
 use spillway_settlement::claims::Claims;
 use spillway_settlement::collector::Collector;
@@ -104,10 +104,14 @@ impl World {
     }
 
     fn claims(&self) -> Claims {
-        // As the claimer does.
-        let reach = Reach::of(std::slice::from_ref(&self.chain.url), Confirm::Latest);
-        let chain = Chain::new(reach, self.chain.place(), Address::ZERO).unwrap();
-        Claims::new(chain, Some(self.documents()))
+        Claims::by(
+            &self.chain.url,
+            0,
+            self.chain.place(),
+            Address::ZERO,
+            Some(self.documents()),
+        )
+        .unwrap()
     }
 
     async fn earned(&self, provider: Address) -> Earned {

@@ -4,7 +4,7 @@ use alloy::primitives::{Address, B256};
 use spillway_crds::{SettlementState, SettlementStatus};
 use spillway_e2e_faults::node::CHAIN_ID;
 use spillway_e2e_faults::world::{WINDOW, World, reach};
-use spillway_settlement::chain::{Chain, Confirm, Place, Reach, StartError};
+use spillway_settlement::chain::{Chain, Place, Reach, StartError};
 use spillway_settlement::claim::claim;
 use spillway_settlement::claims::Claims;
 
@@ -42,12 +42,11 @@ pub(crate) async fn batches_are_posted_in_turn_and_paid_after_finality_and_matur
     assert_eq!(world.balances(PROVIDER).await.pending, earned);
 
     let anyone = world.anvil.account().await;
-    let reach = Reach::of(std::slice::from_ref(&world.anvil.url), Confirm::Latest);
     let place = Place {
         chain_id: CHAIN_ID,
         contract: world.deployed.contract,
     };
-    let claims = Claims::new(Chain::new(reach, place, anyone.address()).unwrap(), None);
+    let claims = Claims::by(&world.anvil.url, 0, place, anyone.address(), None).unwrap();
     let pay = || claim(&claims, &world.anvil.url, PROVIDER, anyone.clone());
     claims.chain.check().await.unwrap();
     let early = pay().await.unwrap();
