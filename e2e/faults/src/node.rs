@@ -100,6 +100,11 @@ impl Anvil {
         self.mine(1).await;
     }
 
+    /// One block with exactly this timestamp (Unix seconds), later than the newest block's.
+    pub async fn mine_at(&self, timestamp: u64) {
+        self.rpc("evm_mine", serde_json::json!([timestamp])).await;
+    }
+
     /// A fresh key with coins.
     pub async fn account(&self) -> PrivateKeySigner {
         let signer = PrivateKeySigner::random();
