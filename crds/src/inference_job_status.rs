@@ -40,8 +40,9 @@ pub struct InferenceJobStatus {
     pub data_class: Option<DataClass>,
     #[serde(default)]
     pub summary: ShardSummary,
+    // Atomic: the operator alone writes it, and as a whole. A map would note who owns which field of which shard.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 256), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["index"]))]
+    #[schemars(length(max = 256), extend("x-kubernetes-list-type" = "atomic"))]
     pub shards: Vec<ShardStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub placement: Option<PlacementExplanation>,
@@ -118,7 +119,7 @@ pub struct AttemptStatus {
     /// UID of the hub pod, once seen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod_uid: Option<String>,
-    /// Candidate nodes in rank order, pinned at creation.
+    /// Candidate nodes in rank order, pinned at creation; empty once it has a node.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<String>,
     /// Names the record in the hub store that says among whom they were chosen, by its first attempt `<shard>-<attempt>`.

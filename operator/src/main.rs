@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use kube::Client;
 use prometheus::Registry;
 use spillway_operator::accrual::{self, Accrual, BatchLimits, SealedAttempts};
-use spillway_operator::dispatch::{ChainPlace, forged};
+use spillway_operator::dispatch::ChainPlace;
 use spillway_operator::leadership::Leadership;
 use spillway_operator::provider::Probing;
 use spillway_operator::settings::Settings;
@@ -84,7 +84,6 @@ async fn lead(
         leadership.keep(cancelled.clone()),
         provider::run(client.clone(), probing, cancelled.clone()),
         job::run(client.clone(), job_settings, store.clone(), cancelled.clone()),
-        forged::run(client.clone(), cancelled.clone()),
         verification::keep_reputation(client, store, cancelled.clone()),
         accrual::run(accrual, cancelled),
     )?;

@@ -10,6 +10,7 @@ use alloy_primitives::Address;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Event, Pod, Secret, ServiceAccount};
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
+use kube::runtime::reflector;
 use kube::{Client, Resource, ResourceExt};
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -547,7 +548,9 @@ async fn a_forged_pod_gets_one_event_and_nothing_else() {
         // One that is new to each start: by then the watch has seen the others too.
         let late = create(&pods, pod(&format!("late-{start}"), None)).await;
         let cancelled = CancellationToken::new();
-        let watching = tokio::spawn(forged::run(client.clone(), cancelled.clone()));
+        // A cache that shows nothing: the API server is asked for each job.
+        let (jobs, _unfilled) = reflector::store();
+        let watching = tokio::spawn(forged::run(client.clone(), jobs, cancelled.clone()));
         for pod in [&imitation, &orphan, &late] {
             let name = format!("{}.not-expected", pod.uid().unwrap());
             let event = eventually("the Event", LIMIT, || async { events.get(&name).await.ok() })

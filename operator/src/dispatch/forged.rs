@@ -4,6 +4,7 @@
 //! reads these pods; the Event tells their author why nothing happens.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -13,6 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, OwnerReference, 
 use kube::api::{ApiResource, ObjectMeta, PostParams};
 use kube::core::Object;
 use kube::runtime::WatchStreamExt;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::{Deserialize, Serialize};
@@ -130,7 +132,7 @@ fn is_expected(pod: &Candidate, job: Option<&InferenceJob>) -> bool {
         .shards
         .iter()
         .flat_map(|shard| shard.attempts.iter().map(move |one| (shard.index, one)));
-    attempts.any(|(shard, attempt)| is_named(shard, attempt) && is_pod_of(attempt, pod))
+    attempts.any(|(shard, attempt)| is_pod_of(attempt, pod) && is_named(shard, attempt))
 }
 
 /// Before its UID is written down, a pod is expected by name alone; whether it is ours is then the job controller's check.
@@ -141,11 +143,11 @@ fn is_pod_of(attempt: &AttemptStatus, pod: &Candidate) -> bool {
     }
 }
 
-/// Watches until cancelled.
+/// Watches until cancelled. `jobs` is a cache: what it does not show, the API server is asked for.
 ///
 /// # Errors
 /// When the watch ends for good.
-pub async fn run(client: Client, cancelled: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(client: Client, jobs: Store<InferenceJob>, cancelled: CancellationToken) -> anyhow::Result<()> {
     let pods: Api<SlimPod> = Api::all_with(client.clone(), &ApiResource::erase::<Pod>(&()));
     let selected = watcher::Config::default().fields(&format!("spec.schedulerName={}", names::SCHEDULER_NAME));
     let mut events = watcher(pods, selected).default_backoff().boxed();
@@ -159,20 +161,28 @@ pub async fn run(client: Client, cancelled: CancellationToken) -> anyhow::Result
                 Some(Err(error)) => tracing::warn!(%error, "watch of pods interrupted"),
                 None => anyhow::bail!("the watch of pods ended"),
             },
-            _ = ticks.tick() => judge_all(&client, &mut ledger).await,
+            _ = ticks.tick() => judge_all(&client, &jobs, &mut ledger).await,
         }
     }
 }
 
-async fn judge_all(client: &Client, ledger: &mut Ledger) {
+async fn judge_all(client: &Client, cached: &Store<InferenceJob>, ledger: &mut Ledger) {
     let mut jobs: HashMap<(String, String), Option<InferenceJob>> = HashMap::new();
     for pod in ledger.due(Timestamp::now()) {
+        if is_expected(&pod, cached_job(cached, &pod).as_deref()) {
+            ledger.settle(&pod.uid);
+            continue;
+        }
         match judge(client, &mut jobs, &pod).await {
             Ok(()) => ledger.settle(&pod.uid),
             // Not known is not "not expected": the next tick asks again.
             Err(error) => tracing::warn!(%error, pod = pod.name, "cannot judge a pod now"),
         }
     }
+}
+
+fn cached_job(cached: &Store<InferenceJob>, pod: &Candidate) -> Option<Arc<InferenceJob>> {
+    cached.get(&ObjectRef::new(pod.job_name()?).within(&pod.namespace))
 }
 
 async fn judge(

@@ -4,6 +4,7 @@
 //! (AlreadyExists), a UID, or a resourceVersion.
 
 mod assignments;
+mod metadata_only;
 mod objects;
 mod stored;
 
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use jiff::Timestamp;
 use kube::Api;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{Patch, PatchParams};
 use kube::runtime::events::{Event, EventType};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
@@ -106,15 +107,13 @@ fn claim(context: &Context, before: &InferenceJob, planned: &InferenceJob) -> Re
 
 /// A replace with the resourceVersion that was planned on: a plan made on an older picture is refused whole.
 async fn write_status(context: &Context, mut job: InferenceJob) -> Result<InferenceJob, ReconcileError> {
-    let written = jobs(context, &job)
-        .replace_status(&job.name_any(), &PostParams::default(), &job)
-        .await;
+    let written = metadata_only::replace_status(&context.client, &job).await;
     let written = written.map_err(|error| match error {
         kube::Error::Api(status) if status.is_conflict() || status.is_not_found() => ReconcileError::Outdated,
         error => error.into(),
     })?;
-    context.progress.wrote(&written);
-    job.metadata.resource_version = written.metadata.resource_version;
+    context.progress.wrote(uid(&job), &written);
+    job.metadata.resource_version = written.resource_version;
     Ok(job)
 }
 
@@ -191,7 +190,7 @@ async fn set_finalizers(context: &Context, job: &InferenceJob, finalizers: Vec<S
         .await;
     match done {
         Ok(written) => {
-            context.progress.wrote(&written);
+            context.progress.wrote(uid(job), &written.metadata);
             Ok(())
         }
         Err(kube::Error::Api(status)) if status.is_conflict() => Err(ReconcileError::Outdated),

@@ -35,7 +35,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::accrual::{AccrualError, SealedAttempts};
-use crate::dispatch::{ChainPlace, DispatchError, KeyError};
+use crate::dispatch::{ChainPlace, DispatchError, KeyError, forged};
 use crate::pods::PodError;
 use crate::store::{HubStore, StoreError};
 use crate::verification::RecordError;
@@ -121,7 +121,7 @@ enum ReconcileError {
     Sealed(#[from] AccrualError),
 }
 
-/// Runs until cancelled.
+/// Runs until cancelled, the watch for pods that nobody asked for beside it.
 ///
 /// # Errors
 /// When the caches or the queue end by themselves.
@@ -154,9 +154,11 @@ pub async fn run(
         writing: Semaphore::new(WRITES_AT_ONCE),
         reading: Semaphore::new(RESULTS_AT_ONCE),
     });
+    let jobs = context.caches.jobs.clone();
     tokio::select! {
         () = cancelled.cancelled() => Ok(()),
         () = watching => anyhow::bail!("the watches ended"),
+        result = forged::run(context.client.clone(), jobs, cancelled.clone()) => result,
         result = reconcile_all(context, hinted) => result,
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use kube::ResourceExt;
+use kube::api::ObjectMeta;
 use spillway_crds::InferenceJob;
 
 /// A status is written at most a twentieth of the time: many changes of a large job go into one write, a small job
@@ -26,10 +27,9 @@ struct JobProgress {
 
 /// A job's resourceVersion as a number; 0 when it has none. Since Kubernetes 1.35 versions of one kind may be compared
 /// (KEP-5504).
-pub(super) fn version_of(job: &InferenceJob) -> u64 {
-    job.resource_version()
-        .and_then(|version| version.parse().ok())
-        .unwrap_or_default()
+pub(super) fn version_of(job: &ObjectMeta) -> u64 {
+    let version = job.resource_version.as_ref();
+    version.and_then(|version| version.parse().ok()).unwrap_or_default()
 }
 
 impl Progress {
@@ -38,10 +38,10 @@ impl Progress {
     }
 
     /// Notes the version that a write of ours gave to the job.
-    pub(super) fn wrote(&self, job: &InferenceJob) {
+    pub(super) fn wrote(&self, uid: &str, written: &ObjectMeta) {
         let mut jobs = self.jobs();
-        let progress = jobs.entry(job.uid().unwrap_or_default()).or_default();
-        progress.written = progress.written.max(version_of(job));
+        let progress = jobs.entry(uid.to_owned()).or_default();
+        progress.written = progress.written.max(version_of(written));
     }
 
     /// Version of our last write of the job.
@@ -52,7 +52,7 @@ impl Progress {
     /// Whether this copy of a job is older than what we wrote.
     pub(super) fn is_behind(&self, job: &InferenceJob) -> bool {
         let written = self.written(&job.uid().unwrap_or_default());
-        written.is_some_and(|written| version_of(job) < written)
+        written.is_some_and(|written| version_of(&job.metadata) < written)
     }
 
     /// After a pass that spent `writing` on the job's status.
@@ -91,9 +91,9 @@ mod tests {
     fn a_copy_older_than_our_write_is_behind() {
         let progress = Progress::default();
         assert!(!progress.is_behind(&job("7")));
-        progress.wrote(&job("99"));
-        progress.wrote(&job("100"));
-        progress.wrote(&job("99"));
+        progress.wrote("u", &job("99").metadata);
+        progress.wrote("u", &job("100").metadata);
+        progress.wrote("u", &job("99").metadata);
         assert!(progress.is_behind(&job("99")), "compared as numbers");
         assert!(!progress.is_behind(&job("100")) && !progress.is_behind(&job("101")));
         progress.retain(&HashSet::new());

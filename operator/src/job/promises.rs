@@ -147,7 +147,7 @@ impl Ledger {
 
 impl JobPromises {
     fn follow(&mut self, job: &InferenceJob, default_data_class: DataClass) {
-        let version = version_of(job);
+        let version = version_of(&job.metadata);
         if version == 0 || version != self.version {
             let status = job.status.as_ref();
             self.shown = status.map(|status| promises_of(job, status)).unwrap_or_default();

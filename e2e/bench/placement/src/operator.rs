@@ -1,4 +1,4 @@
-//! The part of the operator that places: its job controller, and the watch for pods that nobody asked for.
+//! The part of the operator that places: its job controller.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use object_store::aws::AmazonS3Builder;
 use object_store::memory::InMemory;
 use spillway_crds::{DataClass, names};
 use spillway_operator::accrual::SealedAttempts;
-use spillway_operator::dispatch::{ChainPlace, forged};
+use spillway_operator::dispatch::ChainPlace;
 use spillway_operator::job;
 use spillway_operator::store::HubStore;
 use tokio_util::sync::CancellationToken;
@@ -27,12 +27,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
         default_data_class: DataClass::Public,
         sealed: Arc::new(SealedAttempts::default()),
     };
-    let never = CancellationToken::new();
-    tokio::try_join!(
-        job::run(client.clone(), settings, hub_store()?, never.clone()),
-        forged::run(client, never),
-    )?;
-    Ok(())
+    job::run(client, settings, hub_store()?, CancellationToken::new()).await
 }
 
 /// Objects in memory; URLs signed as the real store's are.

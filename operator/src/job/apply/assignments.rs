@@ -1,7 +1,7 @@
 //! WorkAssignments: created once their GPUs are reserved, deleted by UID, released when nothing is left.
 
 use jiff::Timestamp;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 use rand::SeedableRng;
@@ -9,7 +9,7 @@ use serde_json::json;
 use spillway_crds::{ASSIGNMENT_FINALIZER, GpuProvider, InferenceJob, WorkAssignment, names};
 use tokio::sync::OnceCell;
 
-use super::{ReconcileError, created, deleted, found, order_key, uid};
+use super::{ReconcileError, created, deleted, found, metadata_only, order_key, uid};
 use crate::dispatch::{Handover, OrderKey, build_assignment};
 use crate::job::Context;
 
@@ -66,9 +66,8 @@ async fn create(context: &Context, provider: &GpuProvider, assignment: &WorkAssi
     {
         return Err(ReconcileError::Outdated);
     }
-    let api: Api<WorkAssignment> = Api::namespaced(context.client.clone(), &namespace);
     let _writing = context.writing.acquire().await;
-    let answer = api.create(&PostParams::default(), assignment).await;
+    let answer = metadata_only::create(&context.client, assignment).await;
     match &answer {
         Ok(_) => context.caches.held.written(&name),
         Err(kube::Error::Api(status)) if status.is_already_exists() => context.caches.held.written(&name),

@@ -2,16 +2,13 @@
 
 use std::time::Duration;
 
-use http::HeaderValue;
-use http::header::ACCEPT;
 use k8s_openapi::api::core::v1::{Pod, Secret};
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::core::PartialObjectMeta;
-use kube::{Api, Resource, ResourceExt};
+use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
+use kube::{Api, ResourceExt};
 use spillway_core::shard::{PublishPlan, PublishedShard, ShardCount, SplitPlan};
 use spillway_crds::{AttemptState, InferenceJob, names};
 
-use super::{ReconcileError, created, deleted, found, publish_event, uid};
+use super::{ReconcileError, created, deleted, found, metadata_only, publish_event, uid};
 use crate::dispatch::mirror;
 use crate::job::Context;
 use crate::job::caches::is_controlled_by;
@@ -19,9 +16,6 @@ use crate::job::observed::PodFact;
 use crate::keys;
 use crate::pods::{attempt_pod, publish_pod, publish_secret, same_attempt_pod, split_pod, split_secret};
 
-/// Asks the API server for an object's metadata instead of the whole.
-const METADATA_ONLY: HeaderValue =
-    HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
 /// A splitter or publisher that takes longer fails, and is made anew with new URLs.
 const PLAN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
@@ -44,8 +38,8 @@ pub(super) async fn create_attempt_pod(
     let pod = attempt_pod(job, shard, found(job, shard, attempt)?.2)?;
     let (api, name) = (pods(context, job), pod.name_any());
     let _writing = context.writing.acquire().await;
-    if let Some(made) = created(create_for_metadata(context, job, &pod).await)? {
-        let made = just_made(&made);
+    if let Some(made) = created(metadata_only::create(&context.client, &pod).await)? {
+        let made = just_made(made);
         context.answers.remember_pod(&made.uid, true);
         let namespace = job.namespace().unwrap_or_default();
         context.caches.made.remember(&namespace, &name, made);
@@ -65,21 +59,10 @@ pub(super) async fn create_attempt_pod(
     Ok(())
 }
 
-/// Creates a pod and takes back its metadata alone: of what we sent, nothing else is news.
-async fn create_for_metadata(context: &Context, job: &InferenceJob, pod: &Pod) -> kube::Result<PartialObjectMeta<Pod>> {
-    let pods = Pod::url_path(&(), job.metadata.namespace.as_deref());
-    let body = serde_json::to_vec(pod).map_err(kube::Error::SerdeError)?;
-    let mut request = kube::core::Request::new(pods)
-        .create(&PostParams::default(), body)
-        .map_err(kube::Error::BuildRequest)?;
-    request.headers_mut().insert(ACCEPT, METADATA_ONLY);
-    context.client.request(request).await
-}
-
-fn just_made(pod: &PartialObjectMeta<Pod>) -> PodFact {
+fn just_made(pod: ObjectMeta) -> PodFact {
     PodFact {
-        uid: pod.uid().unwrap_or_default(),
-        resource_version: pod.resource_version().unwrap_or_default(),
+        uid: pod.uid.unwrap_or_default(),
+        resource_version: pod.resource_version.unwrap_or_default(),
         ours: true,
         node: None,
         deleting: false,

@@ -220,7 +220,10 @@ fn may_run(
         reason,
         message: message.to_owned(),
     };
-    let is_candidate = attempt.candidates.contains(node) && attempt.node.as_ref().is_none_or(|locked| locked == node);
+    let is_candidate = match &attempt.node {
+        Some(locked) => locked == node,
+        None => attempt.candidates.contains(node),
+    };
     if !is_candidate {
         return Err(refused(
             "NotACandidate",
@@ -264,6 +267,8 @@ fn lock(draft: &mut Draft<'_>, terms: &Terms, shard: u32, attempt: &mut AttemptS
         .map(|provider| provider.payout_address.clone());
     attempt.order_expiry = u64::try_from(stop.as_second()).ok();
     attempt.assigned_at = Some(draft.time());
+    // The pod keeps what it was pinned to; here a long list would only fill the object.
+    attempt.candidates.clear();
 }
 
 /// The bound node among the attempt's candidates, by the facts of now.
@@ -317,12 +322,10 @@ fn complete(attempt: &mut AttemptStatus, assignment: &AssignmentFact, time: &Tim
     attempt.state = AttemptState::Completed;
     attempt.receipt = Some(receipt.clone());
     attempt.finished_at = Some(time.clone());
-    attempt.candidates.clear();
 }
 
 /// An attempt is lost when its provider is known to be silent, or long after the agent must have stopped it.
 fn watch_provider(draft: &mut Draft<'_>, attempt: &mut AttemptStatus, assignment: &AssignmentFact) {
-    attempt.candidates.clear();
     let time = draft.time();
     let provider = draft.observed.providers.get(&assignment.provider);
     if provider.is_none_or(|provider| provider.silent) {
