@@ -290,6 +290,12 @@ impl World {
         contract.nextSequence().call().await.unwrap()
     }
 
+    /// Unix seconds.
+    pub async fn paused_until(&self) -> u64 {
+        let contract = SpillwaySettlement::new(self.deployed.contract, &self.anvil.provider);
+        contract.pausedUntil().call().await.unwrap()
+    }
+
     pub async fn coins(&self) -> U256 {
         self.anvil.provider.get_balance(self.key.address()).await.unwrap()
     }

@@ -1,8 +1,6 @@
 //! Rows 8, 19, 20, 25 and 27: the poster's key, its purse and its contract.
 
 use alloy::primitives::{Address, B256, Bytes, U256};
-use alloy::providers::Provider;
-use alloy::rpc::types::TransactionRequest;
 use alloy::signers::local::PrivateKeySigner;
 use alloy::sol_types::SolCall;
 use serde_json::json;
@@ -162,7 +160,7 @@ pub(crate) async fn row_25_contract_paused() {
     world.settle(&spec, &mut status).await;
     assert_eq!((status.reason.as_deref(), status.attempts.len()), (Some("Paused"), 0));
     // By the blocks' clock: between two requests the wall's may cross a second.
-    let until = paused_until(&world).await;
+    let until = world.paused_until().await;
     world.anvil.mine_at(until - 1).await;
     world.settle(&spec, &mut status).await;
     assert_eq!(status.attempts.len(), 0, "not a second early");
@@ -170,15 +168,6 @@ pub(crate) async fn row_25_contract_paused() {
     world.reach(&spec, &mut status, SettlementState::Included).await;
     assert_eq!(status.attempts.len(), 1);
     oracle::holds_exactly(&world, &[&first, &next]).await;
-}
-
-async fn paused_until(world: &World) -> u64 {
-    let input = SpillwaySettlement::pausedUntilCall {}.abi_encode();
-    let request = TransactionRequest::default()
-        .to(world.deployed.contract)
-        .input(input.into());
-    let answer = world.anvil.provider.call(request).await.unwrap();
-    SpillwaySettlement::pausedUntilCall::abi_decode_returns(&answer).unwrap()
 }
 
 pub(crate) async fn row_25_contract_migrated() {
