@@ -25,6 +25,8 @@ lint: tools ## Format, clippy, shellcheck, charts
 	for module in device-plugin relay bench/extender-go; do (cd e2e/$$module && test -z "$$(gofmt -l .)" && go vet ./...) || exit 1; done
 	charts/check.sh
 	shellcheck -x -P SCRIPTDIR .ci/run $$(git ls-files '*.sh')
+	@# grep -q ends at its match, the command before it by a broken pipe, and pipefail says "no match".
+	! git grep -nE '\| *grep +-[a-zA-Z]*q' -- '*.sh' .ci/run
 
 test: lint test-rust test-faults test-contracts test-go test-reference ## Unit, property, integration (real kube-apiserver) and contract tests
 

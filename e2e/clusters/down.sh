@@ -16,7 +16,7 @@ need docker kind
 lock "clusters-$CLUSTER_PREFIX"
 for name in "${names[@]}"; do
   cluster=$CLUSTER_PREFIX$name
-  kind get clusters 2>/dev/null | grep -qx "$cluster" || { say "$cluster: not there"; continue; }
+  cluster_stands "$cluster" || { say "$cluster: not there"; continue; }
   kind delete cluster --name "$cluster" --kubeconfig "$KUBECONFIG_DIR/$cluster" >/dev/null 2>&1 ||
     fail "$cluster: not deleted: try 'docker rm -f' with what 'kind get nodes --name $cluster' lists"
   rm -f "$KUBECONFIG_DIR/$cluster" "$KUBECONFIG_DIR/$cluster.internal"

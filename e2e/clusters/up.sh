@@ -62,7 +62,6 @@ way() {
   docker exec "$1" ip route replace "$2" via "$address"
 }
 
-standing() { kind get clusters 2>/dev/null | grep -qx "$1"; }
 kube() { kubectl --kubeconfig "$KUBECONFIG_DIR/$1" "${@:2}"; }
 
 healthy() {
@@ -110,7 +109,7 @@ ready() {
 
 bring_up() {
   local name=$1 cluster=$CLUSTER_PREFIX$1
-  if standing "$cluster"; then
+  if cluster_stands "$cluster"; then
     if healthy "$cluster" "$name" || revive "$cluster" "$name"; then
       ready "$cluster" "$name"
       return

@@ -44,6 +44,14 @@ need() {
   done
 }
 
+# cluster_stands NAME: whether kind lists it; ends the script where kind cannot tell.
+# Listed first, then searched: grep -q closes a pipe at its match, and pipefail would make a failure of that.
+cluster_stands() {
+  local clusters
+  clusters=$(kind get clusters 2>/dev/null) || fail "kind cannot list its clusters: does the docker engine answer?"
+  grep -qx "$1" <<<"$clusters"
+}
+
 # lock NAME: waits until no other caller holds it; held until this process ends.
 lock() {
   mkdir -p "$SPILLWAY_CACHE/locks"
