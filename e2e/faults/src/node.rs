@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use alloy::eips::BlockNumberOrTag;
 use alloy::primitives::{Address, U256};
 use alloy::providers::{DynProvider, Provider, ProviderBuilder};
 use alloy::signers::local::PrivateKeySigner;
@@ -103,6 +104,18 @@ impl Anvil {
     /// One block with exactly this timestamp (Unix seconds), later than the newest block's.
     pub async fn mine_at(&self, timestamp: u64) {
         self.rpc("evm_mine", serde_json::json!([timestamp])).await;
+    }
+
+    /// One block at the next day's noon (UTC): what a test does within one day of the chain cannot meet midnight.
+    pub async fn mine_at_noon(&self) {
+        let newest = self
+            .provider
+            .get_block_by_number(BlockNumberOrTag::Latest)
+            .await
+            .unwrap()
+            .unwrap();
+        let day = newest.header.timestamp / 86_400;
+        self.mine_at((day + 1) * 86_400 + 43_200).await;
     }
 
     /// A fresh key with coins.

@@ -83,6 +83,7 @@ pub(crate) async fn the_same_batch_again_changes_nothing_on_chain() {
 
 pub(crate) async fn a_typed_revert_is_told_and_cured_by_the_next_day() {
     let world = World::new(DEPOSIT, 500).await;
+    world.anvil.mine_at_noon().await;
     let first = world.batch(1, B256::ZERO, PROVIDER, 1, 400);
     world.posted(&first).await;
     let second = world.batch(2, first.header_hash, PROVIDER, 1, 400);

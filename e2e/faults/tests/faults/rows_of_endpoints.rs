@@ -246,8 +246,8 @@ pub(crate) async fn row_23_estimate_reverts_after_the_earlier_copy_landed() {
 
 pub(crate) async fn row_26_clock_skew_and_suspend() {
     let world = World::new(DEPOSIT, 500).await;
-    // The chain's clock is a day ahead of ours, and the day's cap was spent on the chain's day.
-    world.anvil.pass_time(86_400).await;
+    // The chain's clock is on the day after ours, and the day's cap was spent on the chain's day.
+    world.anvil.mine_at_noon().await;
     let first = world.batch(1, B256::ZERO, PROVIDER, 1, 400);
     let status = world.posted(&first).await;
     let head = world.view(&world.spec(&first), &status).await.head.known().unwrap();
