@@ -17,7 +17,7 @@ lock "clusters-$CLUSTER_PREFIX"
 for name in "${names[@]}"; do
   cluster=$CLUSTER_PREFIX$name
   cluster_stands "$cluster" || { say "$cluster: not there"; continue; }
-  kind delete cluster --name "$cluster" --kubeconfig "$KUBECONFIG_DIR/$cluster" >/dev/null 2>&1 ||
+  delete_cluster "$cluster" ||
     fail "$cluster: not deleted: try 'docker rm -f' with what 'kind get nodes --name $cluster' lists"
   rm -f "$KUBECONFIG_DIR/$cluster" "$KUBECONFIG_DIR/$cluster.internal"
   say "$cluster: deleted"

@@ -76,7 +76,7 @@ healthy() {
 # A node that stopped with its machine usually comes back by itself once started.
 revive() {
   nodes_of "$1" | xargs docker start >/dev/null 2>&1 || return 1
-  wait_for 60 healthy "$@"
+  wait_for 180 healthy "$@"
 }
 
 create() {
@@ -115,7 +115,7 @@ bring_up() {
       return
     fi
     say "$cluster: stands but is not healthy: deleting it"
-    kind delete cluster --name "$cluster" --kubeconfig "$KUBECONFIG_DIR/$cluster" >/dev/null 2>&1
+    delete_cluster "$cluster" || { say "error: $cluster: not deleted: e2e/clusters/down.sh tells more"; return 1; }
   fi
   create "$cluster" "$name" && ready "$cluster" "$name"
 }

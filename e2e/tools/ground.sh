@@ -52,6 +52,20 @@ cluster_stands() {
   grep -qx "$1" <<<"$clusters"
 }
 
+# delete_cluster NAME: 1 when something of it stays.
+delete_cluster() { kind_delete "$1" || { thaw "$1"; kind_delete "$1"; }; }
+kind_delete() { kind delete cluster --name "$1" --kubeconfig "$KUBECONFIG_DIR/$1" >/dev/null 2>&1; }
+
+# thaw CLUSTER: under cgroup v1 a runtime that dies while it sets up a container leaves it frozen, and no signal ends it.
+thaw() {
+  local node folder state
+  for node in $(kind get nodes --name "$1" 2>/dev/null); do
+    folder=/sys/fs/cgroup/freezer/docker/$(docker inspect -f '{{.Id}}' "$node")
+    [[ -d $folder ]] || continue
+    while read -r state; do echo THAWED >"$state"; done < <(find "$folder" -name freezer.state)
+  done
+}
+
 # lock NAME: waits until no other caller holds it; held until this process ends.
 lock() {
   mkdir -p "$SPILLWAY_CACHE/locks"
