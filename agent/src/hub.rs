@@ -11,6 +11,7 @@ use serde_json::json;
 use spillway_crds::{ProviderInventory, WorkAssignment};
 use tokio::sync::{Notify, watch};
 
+use crate::PROGRAM;
 use crate::bundle::HubAddress;
 
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +57,7 @@ impl Hub {
         }))?;
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
         Ok(Self {
-            client: Client::try_from(config)?,
+            client: spillway_process::client_of(config, PROGRAM)?,
             namespace: address.namespace.clone(),
         })
     }

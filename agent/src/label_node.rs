@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use clap::Parser;
 use k8s_openapi::api::core::v1::Node;
+use kube::Api;
 use kube::api::{ObjectMeta, Patch, PatchParams};
 use kube::core::PartialObjectMetaExt;
-use kube::{Api, Client};
 use spillway_process::{Tasks, init_telemetry};
 use tokio_util::sync::CancellationToken;
 
+use crate::PROGRAM;
 use crate::request::{RequestError, within};
 
 /// First argument of the process.
@@ -62,7 +63,7 @@ type Labels = BTreeMap<String, String>;
 pub async fn run(arguments: impl Iterator<Item = String>) -> anyhow::Result<()> {
     init_telemetry();
     let settings = Settings::parse_from(arguments);
-    let nodes = Api::all(Client::try_default().await?);
+    let nodes = Api::all(spillway_process::client(PROGRAM).await?);
     let mut tasks = Tasks::default();
     let cancelled = tasks.token();
     tasks.spawn(COMMAND, follow(settings, nodes, cancelled));

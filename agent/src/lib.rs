@@ -13,3 +13,6 @@ pub mod pong;
 pub mod request;
 pub mod settings;
 pub mod work;
+
+/// As which API servers know the agent.
+pub const PROGRAM: &str = "spillway-agent";

@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use spillway_agent::PROGRAM;
 use spillway_agent::bundle::Bundle;
 use spillway_agent::credential::Keeper;
 use spillway_agent::heartbeat::Heart;
@@ -45,7 +46,8 @@ async fn main() -> anyhow::Result<()> {
     let text = std::fs::read_to_string(&settings.bundle_file)
         .with_context(|| format!("read the join bundle {}", settings.bundle_file.display()))?;
     let bundle = Bundle::parse(&text)?;
-    let client = Client::try_default().await.context("make a client of this cluster")?;
+    let client = spillway_process::client(PROGRAM).await;
+    let client = client.context("make a client of this cluster")?;
     let own_secrets: Api<Secret> = Api::namespaced(client.clone(), &settings.namespace);
     let keys = Keys::load_or_create(&own_secrets).await?;
     tracing::info!(provider = bundle.terms.provider, receipt_signer = %keys.receipt_signer(), "agent starts");

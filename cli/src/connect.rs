@@ -44,7 +44,7 @@ impl Hub {
             .unwrap_or_else(|| config.default_namespace.clone());
         let server = config.cluster_url.to_string();
         Ok(Connection {
-            client: Client::try_from(config)?,
+            client: spillway_process::client_of(config, "kubectl-spillway")?,
             namespace,
             server,
         })

@@ -17,6 +17,10 @@ use spillway_operator::{job, provider, verification};
 use spillway_probe::Reach;
 use spillway_process::{Health, Tasks};
 
+/// A large job's status is read and written in blocks that musl's own allocator would map and fault in anew each time.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const LEASE: &str = "spillway-operator";
 
 #[tokio::main]
@@ -25,7 +29,8 @@ async fn main() -> anyhow::Result<()> {
     spillway_process::init_telemetry();
     let settings = Settings::parse();
     let store = HubStore::connect(&settings.store_url).context("the hub store's settings")?;
-    let client = Client::try_default().await.context("reach the API server")?;
+    let client = spillway_process::client("spillway-operator").await;
+    let client = client.context("reach the API server")?;
     let health = Health::default();
     let mut tasks = Tasks::default();
     let serving = spillway_process::serve(settings.listen, health.clone(), Registry::new(), tasks.token());

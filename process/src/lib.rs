@@ -1,13 +1,16 @@
-//! What every long-running binary needs around its work: settings, telemetry, health, ordered shutdown.
+//! What every long-running binary needs around its work: settings, telemetry, health, API clients, ordered
+//! shutdown.
 //!
 //! In: command line, environment, signals. Out: log lines, `/healthz`, `/readyz`, `/metrics`, a cancelled token.
 //! May depend on nothing of ours.
 
 mod health;
+mod kubernetes;
 mod shutdown;
 mod telemetry;
 
 pub use health::{Health, serve};
+pub use kubernetes::{client, client_of};
 pub use shutdown::{Tasks, shutdown_signal};
 pub use telemetry::init_telemetry;
 

@@ -65,7 +65,7 @@ async fn main() -> anyhow::Result<()> {
 async fn run(settings: Settings) -> anyhow::Result<()> {
     let tls_files = settings.tls_files();
     check_exposure(settings.listen, tls_files.is_some(), settings.insecure_listen)?;
-    let client = Client::try_default()
+    let client = spillway_process::client("spillway-scheduler-plugin")
         .await
         .context("no access to the hub's API server")?;
     let mut tasks = Tasks::default();

@@ -59,7 +59,7 @@ async fn post(arguments: PostArguments) -> anyhow::Result<()> {
     let (registry, health) = (Registry::new(), Health::default());
     chain.register(&registry)?;
     let metrics = Metrics::new(&registry)?;
-    let client = kube::Client::try_default().await.context("no way to the API server")?;
+    let client = api_server().await?;
     let payers = Payers::new(client.clone(), chain.clone());
     let documents = arguments.store_url.as_deref().map(Documents::connect).transpose()?;
     let mut reconciler = Reconciler::new(
@@ -82,6 +82,11 @@ async fn post(arguments: PostArguments) -> anyhow::Result<()> {
     tasks.spawn("payers", payers.run(tasks.token()));
     tasks.spawn("reconciler", reconciler.run(tasks.token()));
     tasks.run().await
+}
+
+async fn api_server() -> anyhow::Result<kube::Client> {
+    let client = spillway_process::client("spillway-settlement").await;
+    client.context("no way to the API server")
 }
 
 /// What a duty beside the poster stands on.
@@ -114,7 +119,7 @@ impl Duty {
             chain,
             rpc_url,
             signer,
-            client: kube::Client::try_default().await.context("no way to the API server")?,
+            client: api_server().await?,
             namespace: arguments.namespace,
             documents: Documents::connect(&arguments.store_url)?,
             registry,

@@ -14,6 +14,10 @@ use clap::{Parser, Subcommand};
 use ground::{CLASSES, Ground, Sizes, class_of, fitting, requirements, usual_nodes};
 use run::Outcome;
 
+/// As in the operator that this binary plays.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 #[derive(Debug, Parser)]
 #[command(version, about)]
 struct Settings {

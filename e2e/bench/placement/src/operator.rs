@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use alloy_primitives::Address;
-use kube::Client;
 use object_store::aws::AmazonS3Builder;
 use object_store::memory::InMemory;
 use spillway_crds::{DataClass, names};
@@ -16,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 /// Runs until it is killed.
 pub(crate) async fn run() -> anyhow::Result<()> {
     spillway_process::init_telemetry();
-    let client = Client::try_default().await?;
+    let client = spillway_process::client("spillway-operator").await?;
     let settings = job::Settings {
         namespace: names::SYSTEM_NAMESPACE.to_owned(),
         runner_image: "runner".to_owned(),
