@@ -144,11 +144,17 @@ far() {
   on "$name" -n spillway delete pods -l app.kubernetes.io/component=agent --ignore-not-found >/dev/null
 }
 
-# provider NAME CLASS PRICE SIMULATOR-ARGUMENT…: joined by the very command that join-token prints, with the test
-# ground's images.
+# A RuntimeClass of its own, which for the test ground is the nodes' usual runtime under another name.
+runtime_class() {
+  printf '{apiVersion: node.k8s.io/v1, kind: RuntimeClass, metadata: {name: %s}, handler: runc}\n' "$2" |
+    on "$1" apply -f - >/dev/null
+}
+
+# provider NAME CLASS ISOLATION PRICE SIMULATOR-ARGUMENT…: joined by the very command that join-token prints, with the
+# test ground's images.
 provider() {
-  local name=$1 class=$2 price=$3 values=$DEMO/$1.values.yaml gpus command
-  shift 3
+  local name=$1 class=$2 isolation=$3 price=$4 values=$DEMO/$1.values.yaml gpus command
+  shift 4
   gpus=$(jq -cn '$ARGS.positional' --args -- "$@")
   cat >"$values" <<VALUES
 agent: {image: "$(image spillway/agent)"}
@@ -156,7 +162,11 @@ runner: {image: "$(image spillway/runner)"}
 devicePlugin: {image: "$(image spillway-e2e/device-plugin)", args: $gpus}
 gpuFeatureDiscovery: {image: "$(image spillway-e2e/device-plugin)", args: $gpus}
 VALUES
-  if joined "$name" "$class"; then
+  if [[ $isolation != Standard ]]; then
+    runtime_class "$name" "${isolation,,}"
+    printf 'isolation: {runtimeClassName: %s, tier: %s}\n' "${isolation,,}" "$isolation" >>"$values"
+  fi
+  if joined "$name" "$class" "$isolation"; then
     helm --kube-context "kind-$CLUSTER_PREFIX$name" -n spillway upgrade spillway-provider \
       "$REPOSITORY/charts/spillway-provider" --reset-then-reuse-values --values "$values" --wait --timeout 180s >/dev/null
     return
@@ -164,15 +174,18 @@ VALUES
   leave "$name"
   say "$name joins"
   command=$(kubectl-spillway --context "$HUB" join-token "$name" --payout "$(key_address "$name")" --class "$class" \
-    --region eu --price "$price" 2>/dev/null)
+    --isolation "$isolation" --region eu --price "$price" 2>/dev/null)
   # shellcheck disable=SC2086  # the command is words
   command $command --kube-context "kind-$CLUSTER_PREFIX$name" --values "$values" --wait --timeout 180s >/dev/null
 }
 
-# joined NAME CLASS: both sides know each other, and the class, which never changes, is the wanted one.
+# joined NAME CLASS ISOLATION: both sides know each other, and it joined as what is wanted.
 joined() {
+  local facts='{.spec.class} {.spec.isolation} {.status.joinedAt}' isolation=$3
+  # The API leaves the usual tier out.
+  [[ $isolation != Standard ]] || isolation=
   helm --kube-context "kind-$CLUSTER_PREFIX$1" -n spillway status spillway-provider >/dev/null 2>&1 &&
-    [[ $(hub get gpuprovider "$1" -o jsonpath='{.spec.class} {.status.joinedAt}' 2>/dev/null) == "$2 "?* ]]
+    [[ $(hub get gpuprovider "$1" -o jsonpath="$facts" 2>/dev/null) == "$2 $isolation "?* ]]
 }
 
 # Whatever a half or another join left.
@@ -194,10 +207,10 @@ load
 services
 contract
 hub_chart
-# The company's own GPUs, two models, cheap and far away; and an independent owner's nearby.
+# The company's own GPUs, two models, cheap and far away; and an independent owner's nearby, who keeps work apart.
 far provider-a 100ms
-provider provider-a Private 0.90 --count=2 --product=NVIDIA-L4 \
+provider provider-a Private Standard 0.90 --count=2 --product=NVIDIA-L4 \
   "--host=${CLUSTER_PREFIX}provider-a-worker:count=1,product=NVIDIA-L40S,memory-mib=46068"
-provider provider-b Decentralized 1.10 --count=2 --product=NVIDIA-L4
+provider provider-b Decentralized Sandboxed 1.10 --count=2 --product=NVIDIA-L4
 ready
 say "installed; export KUBECONFIG=$KUBECONFIG"

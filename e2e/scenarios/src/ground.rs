@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
+use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config};
+use kube::{Api, Client, Config, ResourceExt as _};
 use spillway_crds::{GpuProvider, InferenceJob, Settlement, names};
 
 /// Namespace whose jobs the SpendPolicy `demo` pays.
@@ -54,6 +56,20 @@ impl Ground {
 
     pub fn gpu_providers(&self) -> Api<GpuProvider> {
         Api::all(self.hub.clone())
+    }
+
+    /// The spec of a pod in which the provider's own cluster runs the job.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn work_pod(&self, provider: &str, job: &InferenceJob) -> anyhow::Result<PodSpec> {
+        let client = self.providers.get(provider).context("no such cluster")?;
+        let of_job = format!("{}={}", names::LABEL_JOB_UID, job.uid().unwrap_or_default());
+        let pods = Api::<Pod>::namespaced(client.clone(), names::WORK_NAMESPACE)
+            .list(&ListParams::default().labels(&of_job))
+            .await?;
+        let spec = pods.items.into_iter().find_map(|pod| pod.spec);
+        spec.with_context(|| format!("{provider} runs no pod of {}", job.name_any()))
     }
 }
 

@@ -68,37 +68,45 @@ async fn an_over_budget_job_starts_nothing_more_and_keeps_what_is_finished() -> 
     scene.close().await
 }
 
-async fn limit_per_day(scene: &Scene, amount: &str) -> anyhow::Result<()> {
+async fn limit(scene: &Scene, per_day: &str, per_namespace_per_day: Option<&str>) -> anyhow::Result<()> {
     let policies = Api::<SpendPolicy>::all(scene.ground.hub.clone());
-    let patch = Patch::Merge(json!({"spec": {"limits": {"perDay": amount}}}));
+    let limits = json!({"perDay": per_day, "perNamespacePerDay": per_namespace_per_day});
+    let patch = Patch::Merge(json!({"spec": {"limits": limits}}));
     policies.patch(POLICY, &PatchParams::default(), &patch).await?;
     Ok(())
 }
 
-async fn waits_for_the_day(scene: &Scene) -> anyhow::Result<()> {
-    scene.apply(scene.inline(&golden::requests(1)?, 1)).await?;
+async fn waits_for(scene: &Scene, reason: &str, who: &str) -> anyhow::Result<()> {
     let message = scene
-        .until("Placeable for reason DailyLimit", STOPPED_WITHIN, |job| {
-            placeable_for(job, "DailyLimit")
+        .until(&format!("Placeable for reason {reason}"), STOPPED_WITHIN, |job| {
+            placeable_for(job, reason)
         })
         .await?;
     ensure!(
-        message.contains("SpendPolicy demo allows all of its jobs 0.01 per day"),
+        message.contains(&format!("SpendPolicy demo allows {who} 0.01 per day")),
         "`{message}` does not name the limit"
     );
     ensure!(attempts(&scene.job().await?).next().is_none(), "an attempt was begun");
     Ok(())
 }
 
+/// First the policy is at its limit, then the namespace under a policy that has enough.
+async fn waits_for_the_day(scene: &Scene, usual: &str) -> anyhow::Result<()> {
+    limit(scene, "0.01", None).await?;
+    scene.apply(scene.inline(&golden::requests(1)?, 1)).await?;
+    waits_for(scene, "DailyLimit", "all of its jobs").await?;
+    limit(scene, usual, Some("0.01")).await?;
+    waits_for(scene, "NamespaceDailyLimit", "namespace team-a").await
+}
+
 #[tokio::test]
-async fn a_policy_at_its_limit_per_day_holds_jobs_back_until_it_is_raised() -> anyhow::Result<()> {
+async fn a_policy_at_a_limit_per_day_holds_jobs_back_until_it_is_raised() -> anyhow::Result<()> {
     let scene = Scene::open("daily").await?;
     let policies = Api::<SpendPolicy>::all(scene.ground.hub.clone());
     let usual = policies.get(POLICY).await?.spec.limits.per_day;
-    limit_per_day(&scene, "0.01").await?;
-    let waited = waits_for_the_day(&scene).await;
+    let waited = waits_for_the_day(&scene, &usual).await;
     // Whatever was found: the other tests' jobs spend under it too.
-    limit_per_day(&scene, &usual).await?;
+    limit(&scene, &usual, None).await?;
     waited?;
     scene.until_condition(job_condition::COMPLETE, COMPLETE_WITHIN).await?;
     scene.close().await

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use jiff::SignedDuration;
+use kube::ResourceExt as _;
 use serde_json::{Value, json};
 use spillway_crds::{AttemptStatus, InferenceJob, job_condition};
 use spillway_e2e_scenarios::{Scene, attempts, golden, only_provider, placeable_for, providers, running};
@@ -93,5 +94,51 @@ async fn overflow_starts_after_the_burst_delay_and_returns_to_own_gpus() -> anyh
     let done = scene.until_condition(job_condition::COMPLETE, COMPLETE_WITHIN).await?;
     let way: Vec<_> = attempts(&done).map(|attempt| attempt.provider.as_deref()).collect();
     ensure!(way == [Some(FOREIGN), Some(OWN)], "the shards went to {way:?}");
+    scene.close().await
+}
+
+fn with_burst(scene: &Scene, burst: Value) -> anyhow::Result<Value> {
+    let mut manifest = unchecked(scene, 2)?;
+    manifest["spec"]["placement"] = json!({"policy": "Cost", "burst": burst});
+    Ok(manifest)
+}
+
+#[tokio::test]
+async fn a_long_queue_overflows_at_once_within_the_bursts_own_price_cap() -> anyhow::Result<()> {
+    let scene = Scene::open("queue").await?;
+    let filler = scene.fill("Private", MODEL, 2).await?;
+    // The foreign GPUs cost 1.10: below the job's cap, above the burst's.
+    let capped = with_burst(&scene, json!({"queueLength": 1, "maxPerGpuHour": "1.00"}))?;
+    scene.apply(capped).await?;
+    let long = scene.another("long", with_burst(&scene, json!({"queueLength": 1}))?);
+    let long = scene.apply(scene.gated(long).await?).await?.name_any();
+    let overflown = scene
+        .until_of(&long, "a running attempt", COMPLETE_WITHIN, running)
+        .await?;
+    ensure!(
+        overflown.provider.as_deref() == Some(FOREIGN),
+        "with own GPUs full it went to {:?}",
+        overflown.provider
+    );
+    // One that waits is no long queue.
+    scene
+        .until_of(&long, "Placeable for reason Queued", QUEUED_WITHIN, queued)
+        .await?;
+    let begun = attempts(&scene.ground.jobs().get(&long).await?).count();
+    ensure!(begun == 1, "{begun} of its 2 shards left");
+    scene
+        .until("Placeable for reason Queued", QUEUED_WITHIN, queued)
+        .await?;
+    let waiting = scene.job().await?;
+    ensure!(
+        attempts(&waiting).next().is_none(),
+        "it was at {:?}",
+        providers(&waiting)
+    );
+
+    scene.release(&filler).await?;
+    scene.open_gate().await?;
+    let done = scene.until_condition(job_condition::COMPLETE, COMPLETE_WITHIN).await?;
+    ensure!(providers(&done).iter().eq([&OWN]), "it was at {:?}", providers(&done));
     scene.close().await
 }

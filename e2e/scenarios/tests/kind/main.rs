@@ -12,5 +12,6 @@ mod forgery;
 mod hybrid;
 mod inline;
 mod models;
+mod needs;
 mod payment;
 mod restarts;

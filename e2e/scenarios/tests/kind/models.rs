@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::ListParams;
-use kube::{Api, ResourceExt as _};
+use kube::ResourceExt as _;
 use serde_json::{Value, json};
-use spillway_crds::{HostFact, InferenceJob, names};
+use spillway_crds::{HostFact, InferenceJob};
 use spillway_e2e_scenarios::{Scene, golden, holds, running};
 
 const PROVIDER: &str = "provider-a";
@@ -39,17 +37,6 @@ fn asking(scene: &Scene, what: &str, resources: &Value) -> anyhow::Result<Value>
     Ok(manifest)
 }
 
-/// Where the provider's own cluster runs the job.
-async fn node_of(scene: &Scene, job: &InferenceJob) -> anyhow::Result<String> {
-    let client = scene.ground.providers.get(PROVIDER).context("no such cluster")?;
-    let of_job = format!("{}={}", names::LABEL_JOB_UID, job.uid().unwrap_or_default());
-    let pods = Api::<Pod>::namespaced(client.clone(), names::WORK_NAMESPACE)
-        .list(&ListParams::default().labels(&of_job))
-        .await?;
-    let node = pods.items.first().and_then(|pod| pod.spec.as_ref()?.node_name.clone());
-    node.context("no pod with a node")
-}
-
 #[tokio::test]
 async fn a_provider_with_two_gpu_models_runs_each_job_on_the_one_it_asks_for() -> anyhow::Result<()> {
     let scene = Scene::open("models").await?;
@@ -73,8 +60,12 @@ async fn a_provider_with_two_gpu_models_runs_each_job_on_the_one_it_asks_for() -
             attempt.node,
             host.node
         );
-        let node = node_of(&scene, &job).await?;
-        ensure!(node == host.name, "{what}: it runs on {node}, not on {}", host.name);
+        let node = scene.ground.work_pod(PROVIDER, &job).await?.node_name;
+        ensure!(
+            node.as_ref() == Some(&host.name),
+            "{what}: it runs on {node:?}, not on {}",
+            host.name
+        );
         scene.open_gate().await?;
         let done = |job: &InferenceJob| holds(job, spillway_crds::job_condition::COMPLETE, "True").then_some(());
         scene
