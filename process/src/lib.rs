@@ -5,11 +5,13 @@
 //! May depend on nothing of ours.
 
 mod health;
+#[cfg(feature = "kubernetes")]
 mod kubernetes;
 mod shutdown;
 mod telemetry;
 
 pub use health::{Health, serve};
+#[cfg(feature = "kubernetes")]
 pub use kubernetes::{client, client_of};
 pub use shutdown::{Tasks, shutdown_signal};
 pub use telemetry::init_telemetry;

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use clap::Parser;
-use kube::Client;
 use prometheus::Registry;
 use spillway_process::{Health, Tasks, init_telemetry, install_crypto_provider};
 use spillway_scheduler_plugin::metrics::Metrics;
