@@ -134,6 +134,15 @@ fn job_text(job: &InferenceJob) -> String {
                 results.uri, results.lines, results.digest
             ),
         );
+        if let Some(errors) = &results.errors {
+            line(
+                &mut text,
+                format_args!(
+                    "  errors     {} ({} requests without a result)",
+                    errors.uri, errors.lines
+                ),
+            );
+        }
     }
     if !status.cost.total.is_empty() {
         line(&mut text, format_args!("  cost       {} USD", status.cost.total));

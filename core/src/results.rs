@@ -48,6 +48,16 @@ impl ResultLine {
         }
     }
 
+    /// The line of a request that no engine answered.
+    pub fn unanswered(custom_id: &str, error: ResultError) -> Self {
+        Self {
+            id: request_id(custom_id),
+            custom_id: custom_id.to_owned(),
+            response: None,
+            error: Some(error),
+        }
+    }
+
     pub fn succeeded(&self) -> bool {
         self.error.is_none()
             && self
@@ -55,6 +65,30 @@ impl ResultLine {
                 .as_ref()
                 .is_some_and(|response| response.status_code == 200)
     }
+}
+
+/// An errors file: one line for each request of `input`, which is OpenAI batch JSONL, all with the same error.
+///
+/// # Errors
+/// When a line has no `custom_id`.
+pub fn error_lines(input: &[u8], error: &ResultError) -> Result<Vec<u8>, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Request {
+        custom_id: String,
+    }
+    let mut lines = Vec::new();
+    for line in input.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        let request: Request = serde_json::from_slice(line)?;
+        serde_json::to_writer(&mut lines, &ResultLine::unanswered(&request.custom_id, error.clone()))?;
+        lines.push(b'\n');
+    }
+    Ok(lines)
+}
+
+/// Lines of a JSONL object; the last one may lack its line end.
+pub fn count_lines(jsonl: &[u8]) -> u64 {
+    let lines = jsonl.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    u64::try_from(lines.count()).unwrap_or(u64::MAX)
 }
 
 /// The same request has the same id in every run, so that honest deterministic runs agree to the byte.
@@ -240,6 +274,22 @@ mod tests {
 
     fn embedding(vector: &[f64]) -> Value {
         json!({"object": "list", "data": [{"index": 0, "embedding": vector}], "usage": {"prompt_tokens": 3}})
+    }
+
+    #[test]
+    fn each_request_without_a_result_gets_a_line() {
+        let error = ResultError {
+            code: "batch_expired".to_owned(),
+            message: "too late".to_owned(),
+        };
+        let input = b"{\"custom_id\": \"a\", \"url\": \"/v1/embeddings\"}\n\n{\"custom_id\": \"b\"}";
+        let written = error_lines(input, &error).unwrap();
+        let read = written.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let read: Vec<ResultLine> = read.map(|line| serde_json::from_slice(line).unwrap()).collect();
+        let wanted = ["a", "b"].map(|name| ResultLine::unanswered(name, error.clone()));
+        assert_eq!(read, wanted);
+        assert_eq!((count_lines(&written), count_lines(input), count_lines(b"")), (2, 2, 0));
+        assert!(error_lines(b"{}\n", &error).is_err());
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub mod job_condition {
     pub const COMPLETE: &str = "Complete";
     /// The job cannot complete any more.
     pub const FAILED: &str = "Failed";
+    /// What a failed job has is published: its accepted results, and the requests that have none.
+    pub const PUBLISHED: &str = "Published";
     /// Everything that was accepted is paid on chain, with finality.
     pub const SETTLED: &str = "Settled";
 }
@@ -50,7 +52,7 @@ pub struct InferenceJobStatus {
     pub usage: Usage,
     #[serde(default)]
     pub cost: Cost,
-    /// Where the published results lie.
+    /// Where the published results lie: all of a complete job, the accepted ones of a failed job.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub results: Option<PublishedResults>,
     /// Sequences of the Settlements that pay for this job.
@@ -290,5 +292,15 @@ pub struct PublishedResults {
     pub uri: String,
     /// `sha256:<hex>` of the published object.
     pub digest: String,
+    pub lines: u64,
+    /// Requests of a failed job that have no accepted result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub errors: Option<PublishedErrors>,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct PublishedErrors {
+    pub uri: String,
     pub lines: u64,
 }

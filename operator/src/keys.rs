@@ -40,6 +40,11 @@ pub fn job_results(job_uid: &str) -> String {
     format!("jobs/{job_uid}/results.jsonl")
 }
 
+/// Requests without a result, of such a job that failed.
+pub fn job_errors(job_uid: &str) -> String {
+    format!("jobs/{job_uid}/errors.jsonl")
+}
+
 /// All verdicts of one kind over one provider; ends in a slash.
 pub fn verdicts_prefix(provider: &str, accepted: bool) -> String {
     format!(

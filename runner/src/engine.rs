@@ -146,9 +146,5 @@ fn unanswered(custom_id: &str, message: &str) -> ResultLine {
         code: "engine_unreachable".to_owned(),
         message: message.to_owned(),
     };
-    ResultLine {
-        error: Some(error),
-        response: None,
-        ..ResultLine::answered(custom_id, 0, Value::Null)
-    }
+    ResultLine::unanswered(custom_id, error)
 }

@@ -6,7 +6,7 @@ mod split;
 mod task;
 
 pub use manifest::{MAX_SHARDS, ManifestError, ShardEntry, ShardManifest};
-pub use plan::{PublishPlan, PublishedReport, PublishedShard, ShardCount, SplitPlan};
+pub use plan::{PublishPlan, PublishedErrors, PublishedReport, PublishedShard, ShardCount, SplitPlan, Unfinished};
 pub use split::{SplitError, split};
 pub use task::{WorkReport, WorkTask};
 

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::results::ResultError;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ShardCount {
@@ -23,15 +25,27 @@ pub struct SplitPlan {
     pub manifest_url: String,
 }
 
-/// What `runner publish` does: GET the accepted shards in order, write `<output_uri>results.jsonl`, PUT a
-/// [`PublishedReport`] to `report_url`.
+/// What `runner publish` does: write `<output_uri>errors.jsonl` when there is something unfinished, GET the accepted
+/// shards in order, write `<output_uri>results.jsonl`, PUT a [`PublishedReport`] to `report_url`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PublishPlan {
     /// Ends in a slash.
     pub output_uri: String,
     pub shards: Vec<PublishedShard>,
+    /// Of a job that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unfinished: Option<Unfinished>,
     pub report_url: String,
+}
+
+/// Shards without an accepted result, and what the errors file says of each of their requests.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unfinished {
+    /// Presigned GET URLs of their inputs, in order.
+    pub input_urls: Vec<String>,
+    pub error: ResultError,
 }
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +65,16 @@ pub struct PublishedReport {
     /// `sha256:<hex>` of the whole object.
     pub digest: String,
     pub lines: u64,
+    /// Requests without a result, of a job that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errors: Option<PublishedErrors>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PublishedErrors {
+    pub uri: String,
+    pub lines: u64,
 }
 
 macro_rules! opaque_debug {
@@ -64,4 +88,4 @@ macro_rules! opaque_debug {
 }
 pub(super) use opaque_debug;
 
-opaque_debug!(SplitPlan, PublishPlan, PublishedShard);
+opaque_debug!(SplitPlan, PublishPlan, PublishedShard, Unfinished);

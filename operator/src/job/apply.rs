@@ -6,6 +6,7 @@
 mod assignments;
 mod metadata_only;
 mod objects;
+mod publication;
 mod stored;
 
 use std::time::{Duration, Instant};
@@ -128,7 +129,7 @@ async fn execute(
         Action::AddFinalizer => set_finalizers(context, job, with_finalizer(job)).await,
         Action::RemoveFinalizer => remove_finalizer(context, job).await,
         Action::SplitInline => stored::split_inline(context, job).await,
-        Action::PublishInHub => stored::publish(context, job).await,
+        Action::PublishInHub => publication::publish(&context.store, job).await,
         Action::DeleteStored => Ok(context.store.delete_prefix(&crate::keys::job_prefix(uid(job))).await?),
         Action::RecordVerdict { shard, attempt, .. } => stored::record(context, job, *shard, *attempt).await,
         Action::CreateSplitter => objects::create_splitter(context, job).await,

@@ -10,15 +10,14 @@ use kube::{Api, ResourceExt};
 use spillway_core::knowledge::Knowledge;
 use spillway_core::shard::{PublishedReport, ShardManifest, WorkReport};
 use spillway_crds::{
-    AttemptStatus, GpuProvider, InferenceJob, SettlementState, ShardState, ShardStatus, WorkAssignment, job_condition,
-    names, provider_condition,
+    AttemptStatus, GpuProvider, InferenceJob, SettlementState, WorkAssignment, job_condition, names, provider_condition,
 };
 
 use super::caches::{SlimPod, SlimPodExt, is_controlled_by};
 use super::observed::{
     AssignmentFact, AttemptKey, Observed, PodFact, ProviderFact, RunnerPod, RunnerPods, SettlementFact,
 };
-use super::plan::{JOB_FINALIZER, questions, utc_date};
+use super::plan::{JOB_FINALIZER, awaits_publishing, questions, utc_date};
 use super::{Context, ReconcileError};
 use crate::keys;
 use crate::pods::{attempt_pod, publish_name, same_attempt_pod, split_name};
@@ -68,7 +67,7 @@ pub(super) async fn observe(context: &Context, job: &InferenceJob) -> Result<Obs
         } else {
             Knowledge::Unknown
         },
-        published: if awaits_publishing(&status.shards) && !is_over {
+        published: if awaits_publishing(&status) && !is_let_go(job) {
             report(context, job).await
         } else {
             Knowledge::Unknown
@@ -89,18 +88,14 @@ fn is_true(job: &InferenceJob, type_: &str) -> bool {
 
 /// Nothing new is started for it: market and manifest are of no interest.
 fn is_over(job: &InferenceJob) -> bool {
-    let claimed = job
-        .metadata
-        .finalizers
-        .iter()
-        .flatten()
-        .any(|finalizer| finalizer == JOB_FINALIZER);
     let ended = is_true(job, job_condition::COMPLETE) || is_true(job, job_condition::FAILED);
-    job.metadata.deletion_timestamp.is_some() || !claimed || ended
+    ended || is_let_go(job)
 }
 
-fn awaits_publishing(shards: &[ShardStatus]) -> bool {
-    !shards.is_empty() && shards.iter().all(|shard| shard.state == ShardState::Accepted)
+/// On its way out, or not ours yet.
+fn is_let_go(job: &InferenceJob) -> bool {
+    let mut finalizers = job.metadata.finalizers.iter().flatten();
+    job.metadata.deletion_timestamp.is_some() || !finalizers.any(|finalizer| finalizer == JOB_FINALIZER)
 }
 
 fn uid(job: &InferenceJob) -> &str {

@@ -31,6 +31,7 @@ pub use action::{Action, JobPlan};
 pub use candidates::{CandidateTerms, CandidatesRecord, PinnedAttempt};
 pub use ledger::{reserved, spent_on, utc_date};
 pub(super) use placement::shards_to_begin;
+pub(super) use publishing::awaits_publishing;
 pub(super) use room::Room;
 pub use verification::{Questions, questions};
 
@@ -49,7 +50,9 @@ pub fn plan(observed: &Observed, now: Timestamp) -> JobPlan {
     } else if !has_finalizer(observed) {
         draft.act(Action::AddFinalizer);
         return draft.unchanged();
-    } else if !draft.is_terminal() {
+    } else if draft.is_terminal() {
+        publishing::publish(&mut draft);
+    } else {
         live(&mut draft);
     }
     cleanup::plan(&mut draft);

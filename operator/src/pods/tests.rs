@@ -57,6 +57,7 @@ fn plan_files_travel_in_owned_secrets() {
             url: "http://get".to_owned(),
             digest: "sha256:0".to_owned(),
         }],
+        unfinished: None,
         report_url: "http://put".to_owned(),
     };
     assert_eq!(

@@ -15,3 +15,4 @@ mod models;
 mod needs;
 mod payment;
 mod restarts;
+mod unfinished;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, ResourceExt};
-use spillway_core::shard::{PublishPlan, PublishedShard, ShardCount, SplitPlan};
+use spillway_core::shard::{PublishPlan, PublishedShard, ShardCount, SplitPlan, Unfinished};
 use spillway_crds::{AttemptState, InferenceJob, names};
 
 use super::{ReconcileError, created, deleted, found, metadata_only, publish_event, uid};
@@ -195,13 +195,14 @@ pub(super) async fn create_splitter(context: &Context, job: &InferenceJob) -> Re
 
 pub(super) async fn create_publisher(context: &Context, job: &InferenceJob) -> Result<(), ReconcileError> {
     let mut shards = Vec::new();
-    for (shard, attempt, digest) in super::stored::accepted_results(job) {
+    for (shard, attempt, digest) in super::publication::accepted_results(job) {
         let key = keys::attempt_results(uid(job), shard, attempt);
         shards.push(PublishedShard {
             url: context.store.presign_get(&key, PLAN_LIFETIME).await?.into(),
             digest,
         });
     }
+    let unfinished = unfinished(context, job).await?;
     let report_url = context
         .store
         .presign_put(&keys::published(uid(job)), PLAN_LIFETIME)
@@ -210,6 +211,7 @@ pub(super) async fn create_publisher(context: &Context, job: &InferenceJob) -> R
     let plan = PublishPlan {
         output_uri: job.spec.output.uri.clone(),
         shards,
+        unfinished,
         report_url,
     };
     create_runner(
@@ -219,6 +221,18 @@ pub(super) async fn create_publisher(context: &Context, job: &InferenceJob) -> R
         publish_pod(job, &context.runner_image)?,
     )
     .await
+}
+
+async fn unfinished(context: &Context, job: &InferenceJob) -> Result<Option<Unfinished>, ReconcileError> {
+    let Some((shards, error)) = super::publication::unfinished(job) else {
+        return Ok(None);
+    };
+    let mut input_urls = Vec::new();
+    for shard in shards {
+        let key = keys::shard_input(uid(job), shard);
+        input_urls.push(context.store.presign_get(&key, PLAN_LIFETIME).await?.into());
+    }
+    Ok(Some(Unfinished { input_urls, error }))
 }
 
 /// The Secret first: the pod waits for it otherwise.

@@ -6,6 +6,7 @@ use super::super::observed::AssignmentFact;
 use super::action::Action;
 use super::attempts::SILENCE_GRACE;
 use super::draft::{Draft, attempt, is_live};
+use super::publishing::awaits_publishing;
 
 pub(super) fn plan(draft: &mut Draft<'_>) {
     assignments(draft);
@@ -85,7 +86,8 @@ fn runner_pods(draft: &mut Draft<'_>) {
     if split && observed.splitter.pod.as_ref().is_some_and(ours) {
         draft.act(Action::DeleteSplitter);
     }
-    if over && observed.publisher.pod.as_ref().is_some_and(ours) {
+    let published = observed.is_deleting() || (over && !awaits_publishing(&draft.status));
+    if published && observed.publisher.pod.as_ref().is_some_and(ours) {
         draft.act(Action::DeletePublisher);
     }
 }

@@ -1,38 +1,81 @@
-//! Publishing: accepted results, in order, into the output store; then the job is complete.
+//! Publishing: accepted results, in order, into the output store; then the job is complete. What a failed job has is
+//! published too, since it is paid.
 
 use jiff::SignedDuration;
 use spillway_core::knowledge::Knowledge;
 use spillway_core::shard::PublishedReport;
-use spillway_crds::{PublishedResults, ShardState, job_condition};
+use spillway_crds::{InferenceJobStatus, PublishedErrors, PublishedResults, ShardState, ShardStatus, job_condition};
 
 use super::super::observed::RunnerPod;
 use super::action::Action;
+use super::conditions;
 use super::draft::Draft;
 
 /// A failed publisher is made anew after this long: the output store may have been away.
 const RETRY_AFTER: SignedDuration = SignedDuration::from_secs(30);
 
+/// Whether results are there that nobody has published: all of them, or what a failed job has.
+pub fn awaits_publishing(status: &InferenceJobStatus) -> bool {
+    let accepted = |shard: &ShardStatus| shard.state == ShardState::Accepted;
+    let mut shards = status.shards.iter();
+    let due = if conditions::is_true(&status.conditions, job_condition::FAILED) {
+        shards.any(accepted)
+    } else {
+        !status.shards.is_empty() && shards.all(accepted)
+    };
+    due && status.results.is_none()
+}
+
 pub(super) fn publish(draft: &mut Draft<'_>) {
-    let shards = &draft.status.shards;
-    if shards.is_empty() || shards.iter().any(|shard| shard.state != ShardState::Accepted) {
+    if !awaits_publishing(&draft.status) {
         return;
     }
     match &draft.observed.published {
         Knowledge::Unknown => draft.ask_again(),
-        Knowledge::Known(Some(Ok(report))) => complete(draft, report),
-        Knowledge::Known(Some(Err(message))) => {
-            draft.set_condition(job_condition::COMPLETE, false, "InvalidReport", message)
-        }
+        Knowledge::Known(Some(Ok(report))) => published(draft, report),
+        Knowledge::Known(Some(Err(message))) => tell(draft, false, "InvalidReport", message),
         Knowledge::Known(None) => start(draft),
     }
 }
 
-fn complete(draft: &mut Draft<'_>, report: &PublishedReport) {
-    let PublishedReport { uri, digest, lines } = report.clone();
-    let message = format!("{lines} results in {uri}");
-    draft.status.results = Some(PublishedResults { uri, digest, lines });
-    draft.status.completion_time = Some(draft.time());
-    draft.set_condition(job_condition::COMPLETE, true, "Complete", &message);
+/// In the condition that publishing decides: a job that failed is never complete.
+fn tell(draft: &mut Draft<'_>, holds: bool, reason: &str, message: &str) {
+    let failed = draft.condition_holds(job_condition::FAILED);
+    let condition = if failed {
+        job_condition::PUBLISHED
+    } else {
+        job_condition::COMPLETE
+    };
+    draft.set_condition(condition, holds, reason, message);
+}
+
+fn published(draft: &mut Draft<'_>, report: &PublishedReport) {
+    let PublishedReport {
+        uri,
+        digest,
+        lines,
+        errors,
+    } = report.clone();
+    let mut message = format!("{lines} results in {uri}");
+    if let Some(errors) = &errors {
+        message += &format!(", {} requests without one in {}", errors.lines, errors.uri);
+    }
+    if draft.condition_holds(job_condition::FAILED) {
+        tell(draft, true, "Published", &message);
+    } else {
+        draft.status.completion_time = Some(draft.time());
+        tell(draft, true, "Complete", &message);
+    }
+    let errors = errors.map(|errors| PublishedErrors {
+        uri: errors.uri,
+        lines: errors.lines,
+    });
+    draft.status.results = Some(PublishedResults {
+        uri,
+        digest,
+        lines,
+        errors,
+    });
 }
 
 fn start(draft: &mut Draft<'_>) {
@@ -50,7 +93,7 @@ fn start(draft: &mut Draft<'_>) {
             }
         }
     };
-    draft.set_condition(job_condition::COMPLETE, false, reason, message);
+    tell(draft, false, reason, message);
 }
 
 fn publisher_state<'a>(draft: &mut Draft<'_>, pod: &'a RunnerPod) -> (&'static str, &'a str) {

@@ -3,6 +3,7 @@ mod burst;
 mod candidates;
 mod explanation;
 mod properties;
+mod publishing;
 mod scenarios;
 mod settling;
 mod world;

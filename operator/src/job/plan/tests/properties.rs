@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use spillway_core::knowledge::Knowledge;
 use spillway_core::money::UnitPrice;
-use spillway_crds::{AssignmentState, AttemptKind, AttemptState, AttemptStatus, job_condition};
+use spillway_crds::{AssignmentState, AttemptKind, AttemptState, AttemptStatus, PublishedResults, job_condition};
 
 use super::super::conditions::is_true;
 use super::super::draft::is_live;
@@ -229,6 +229,7 @@ type Accepted = BTreeMap<(u32, u16), (u64, bool)>;
 #[derive(Default)]
 struct Promises {
     accepted: Accepted,
+    results: Option<PublishedResults>,
     complete: bool,
     failed: bool,
 }
@@ -314,8 +315,13 @@ fn keep(promises: &mut Promises, world: &World) {
     assert!(!promises.complete || complete, "S8: no longer complete");
     assert!(!promises.failed || failed, "S8: no longer failed");
     assert!(!(complete && failed));
+    assert!(
+        promises.results.is_none() || status.results == promises.results,
+        "published results were changed"
+    );
     *promises = Promises {
         accepted,
+        results: status.results.clone(),
         complete,
         failed,
     };

@@ -15,7 +15,7 @@ pub(super) fn two_providers() -> World {
 }
 
 /// Accepted, split into `shards`, first attempts made.
-fn split(mut world: World, shards: u32) -> World {
+pub(super) fn split(mut world: World, shards: u32) -> World {
     world.settle("applied");
     world.splitter_writes(shards);
     world.settle("split");
@@ -23,7 +23,7 @@ fn split(mut world: World, shards: u32) -> World {
 }
 
 /// Everyone does their part once.
-fn turn(world: &mut World, title: &str) {
+pub(super) fn turn(world: &mut World, title: &str) {
     world.pass_time(5);
     world.schedule();
     world.settle(&format!("{title}: scheduled"));

@@ -455,11 +455,12 @@ fn manifest(shards: u32) -> ShardManifest {
     ShardManifest::new((0..shards).map(entry).collect())
 }
 
-fn report() -> PublishedReport {
+pub(super) fn report() -> PublishedReport {
     PublishedReport {
         uri: "s3://out/reviews/results.jsonl".to_owned(),
         digest: digest(b"all"),
         lines: 50,
+        errors: None,
     }
 }
 
