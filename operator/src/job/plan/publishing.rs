@@ -1,7 +1,7 @@
 //! Publishing: accepted results, in order, into the output store; then the job is complete. What a failed job has is
 //! published too, since it is paid.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use spillway_core::knowledge::Knowledge;
 use spillway_core::shard::PublishedReport;
 use spillway_crds::{InferenceJobStatus, PublishedErrors, PublishedResults, ShardState, ShardStatus, job_condition};
@@ -107,11 +107,7 @@ fn publisher_state<'a>(draft: &mut Draft<'_>, pod: &'a RunnerPod) -> (&'static s
         draft.ask_again();
         return ("Publishing", "the publisher writes the results");
     }
-    let retry_at = pod
-        .finished_at
-        .as_ref()
-        .and_then(|time| time.0.checked_add(RETRY_AFTER).ok());
-    match retry_at.filter(|time| draft.now < *time) {
+    match retry_at(draft, pod).filter(|time| draft.now < *time) {
         Some(time) => draft.wake_at(time),
         None if !pod.deleting => draft.act(Action::DeletePublisher),
         None => {}
@@ -122,4 +118,12 @@ fn publisher_state<'a>(draft: &mut Draft<'_>, pod: &'a RunnerPod) -> (&'static s
             .as_deref()
             .unwrap_or("the publisher failed: see the log of its pod"),
     )
+}
+
+/// The longer a failed job has been waiting for its output store, the more rarely it is tried: after a day every 6 h.
+fn retry_at(draft: &Draft<'_>, pod: &RunnerPod) -> Option<Timestamp> {
+    let finished = pod.finished_at.as_ref()?.0;
+    let ended = draft.status.completion_time.as_ref();
+    let waited = ended.map_or(SignedDuration::ZERO, |ended| finished.duration_since(ended.0));
+    finished.checked_add(RETRY_AFTER.max(waited / 4)).ok()
 }

@@ -89,6 +89,18 @@ fn a_publisher_that_fails_is_made_anew_for_a_failed_job_too() {
     world.pass_time(31);
     world.settle("again");
     assert_eq!(world.observed.publisher.pod.as_ref().unwrap().phase, "Pending");
+
+    world.pass_time(24 * 3600);
+    let pod = world.observed.publisher.pod.as_mut().unwrap();
+    pod.phase = "Failed".to_owned();
+    pod.finished_at = Some(Time(world.now));
+    world.settle("still away a day later");
+    world.pass_time(5 * 3600);
+    world.settle("tried more rarely");
+    assert_eq!(world.observed.publisher.pod.as_ref().unwrap().phase, "Failed");
+    world.pass_time(2 * 3600);
+    world.settle("again");
+    assert_eq!(world.observed.publisher.pod.as_ref().unwrap().phase, "Pending");
 }
 
 #[test]
