@@ -7,6 +7,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::InferenceJobStatus;
 
+/// What stays as it was applied: everything but the budget and the deadline.
+const KEPT: &str = "self.mode == oldSelf.mode && self.engine == oldSelf.engine && self.input == oldSelf.input \
+    && self.output == oldSelf.output && self.resources == oldSelf.resources && self.placement == oldSelf.placement \
+    && self.data == oldSelf.data && self.verification == oldSelf.verification \
+    && has(self.sla) == has(oldSelf.sla) && (!has(self.sla) || self.sla == oldSelf.sla) \
+    && self.price.maxPerGpuHour == oldSelf.price.maxPerGpuHour \
+    && self.execution.shards == oldSelf.execution.shards && self.execution.parallelism == oldSelf.execution.parallelism \
+    && self.execution.retries == oldSelf.execution.retries \
+    && self.execution.shardTimeout == oldSelf.execution.shardTimeout";
+
 /// A batch of inference requests to compute on offered GPUs under a price.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
@@ -29,7 +39,10 @@ use crate::InferenceJobStatus;
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self == oldSelf").message("spec cannot be changed after the job was applied: delete the job, or apply it under a new name"),
+    validation = Rule::new(KEPT).message("spec cannot be changed after the job was applied, but for price.budget and execution.deadline: delete the job, or apply it under a new name"),
+    validation = Rule::new("quantity(self.price.budget).compareTo(quantity(oldSelf.price.budget)) >= 0").message("spec.price.budget can be raised, not lowered: what it covers may be promised already"),
+    validation = Rule::new("quantity(self.price.budget).compareTo(quantity('1000000000000')) <= 0").message("spec.price.budget must be at most 1000000000000"),
+    validation = Rule::new("duration(self.execution.deadline) >= duration(oldSelf.execution.deadline)").message("spec.execution.deadline can be made longer, not shorter: delete the job to end it"),
     validation = Rule::new("has(self.input.inline) || has(self.output.secretRef)").message("spec.output.secretRef must name a Secret with the credentials of the output store (keys AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, optional AWS_ENDPOINT_URL, AWS_REGION)")
 )]
 pub struct InferenceJobSpec {
@@ -346,7 +359,7 @@ impl Isolation {
 pub struct PriceLimit {
     #[schemars(length(max = 24), regex(pattern = r"^[0-9]+(\.[0-9]{1,6})?$"))]
     pub max_per_gpu_hour: String,
-    /// Most that the whole job may cost, checks included.
+    /// Most that the whole job may cost, checks included. May be raised later.
     #[schemars(length(max = 24), regex(pattern = r"^[0-9]+(\.[0-9]{1,6})?$"))]
     pub budget: String,
 }
@@ -372,7 +385,7 @@ pub struct Execution {
     #[serde(default = "default_shard_timeout")]
     #[schemars(length(max = 32), regex(pattern = r"^([0-9]+(h|ms|m|s))+$"))]
     pub shard_timeout: String,
-    /// Longest time of the whole job, counted from its creation.
+    /// Longest time of the whole job, counted from its creation. May be made longer later.
     #[serde(default = "default_deadline")]
     #[schemars(length(max = 32), regex(pattern = r"^([0-9]+(h|ms|m|s))+$"))]
     pub deadline: String,

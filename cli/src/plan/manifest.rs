@@ -155,7 +155,7 @@ fn refusal(status: &kube::core::Status, namespace: &str) -> anyhow::Result<DryRu
     let message = &status.message;
     Ok(match status.code {
         409 => DryRun::NotAsked(
-            "a job of this name exists, and its spec cannot be changed: delete it first, or take another name"
+            "a job of this name exists, and of its spec only price.budget and execution.deadline can be raised: delete it first, or take another name"
                 .to_owned(),
         ),
         403 if message.contains("cannot create resource") => DryRun::NotAsked(format!(

@@ -156,7 +156,7 @@ fn state(job: &InferenceJob) -> (State, Option<Condition>) {
     let state = match placeable.as_ref().map(|condition| condition.reason.as_str()) {
         Some("NoOfferFits") => State::NoOfferFits,
         Some("Queued") => State::Queued,
-        Some("BudgetExhausted" | "DailyLimit" | "NamespaceDailyLimit") => State::BudgetExhausted,
+        Some("BudgetExhausted" | "JobLimit" | "DailyLimit" | "NamespaceDailyLimit") => State::BudgetExhausted,
         Some("SpendPolicyChanged") => State::SpendPolicyChanged,
         _ if status.summary.accepted == status.summary.total => State::Publishing,
         _ => State::Placed,

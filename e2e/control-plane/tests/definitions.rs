@@ -3,10 +3,11 @@
 // clippy's leave for tests covers test functions, not what they call.
 #![allow(clippy::unwrap_used)]
 
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::{Api, DynamicObject, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
-use spillway_crds::InferenceJob;
+use spillway_crds::{InferenceJob, InferenceJobSpec, ServiceLevel};
 use spillway_e2e_control_plane::ControlPlane;
 
 fn job() -> Value {
@@ -93,14 +94,70 @@ async fn a_real_api_server_accepts_refuses_and_defaults() {
 
     create(job()).await.unwrap();
     let typed: Api<InferenceJob> = Api::namespaced(plane.client().await.unwrap(), &namespace);
-    let mut stored = typed.get("embed-reviews").await.unwrap();
+    let stored = typed.get("embed-reviews").await.unwrap();
     assert_eq!(stored.spec.resources.gpus, 1);
     assert_eq!(stored.spec.execution.retries, 3);
+    only_budget_and_deadline_grow(&typed, stored).await;
+}
+
+async fn only_budget_and_deadline_grow(jobs: &Api<InferenceJob>, mut stored: InferenceJob) {
+    let replace = async |changed: &InferenceJob| jobs.replace("embed-reviews", &PostParams::default(), changed).await;
     stored.spec.price.budget = "500.00".to_owned();
-    let message = typed
-        .replace("embed-reviews", &PostParams::default(), &stored)
-        .await
-        .unwrap_err()
-        .to_string();
-    assert!(message.contains("spec cannot be changed"), "{message}");
+    stored.spec.execution.deadline = "48h".to_owned();
+    let stored = replace(&stored).await.unwrap();
+    assert_eq!(
+        (&*stored.spec.price.budget, &*stored.spec.execution.deadline),
+        ("500.00", "48h")
+    );
+    for change in changes() {
+        let mut changed = stored.clone();
+        (change.make)(&mut changed.spec);
+        let message = replace(&changed).await.unwrap_err().to_string();
+        assert!(
+            message.contains(change.refused),
+            "expected `{}` in: {message}",
+            change.refused
+        );
+    }
+}
+
+struct Change {
+    make: fn(&mut InferenceJobSpec),
+    refused: &'static str,
+}
+
+/// One change of each section that stays as it was applied, and the two fields that change one way only.
+fn changes() -> Vec<Change> {
+    let kept = |make| Change {
+        make,
+        refused: "spec cannot be changed",
+    };
+    vec![
+        kept(|spec| spec.engine.image = "another".to_owned()),
+        kept(|spec| spec.output.uri = "s3://elsewhere/".to_owned()),
+        kept(|spec| spec.input.secret_ref = Some("another".to_owned())),
+        kept(|spec| spec.resources.gpus = 2),
+        kept(|spec| spec.placement.regions = vec!["eu".to_owned()]),
+        kept(|spec| spec.data.secret_tier = 1),
+        kept(|spec| spec.price.max_per_gpu_hour = "9.00".to_owned()),
+        kept(|spec| spec.execution.parallelism = 200),
+        kept(|spec| spec.execution.retries = 9),
+        kept(|spec| spec.execution.shard_timeout = "3h".to_owned()),
+        kept(|spec| spec.execution.shards = IntOrString::Int(7)),
+        kept(|spec| spec.verification.max_share = "0.9".to_owned()),
+        kept(|spec| {
+            spec.sla = Some(ServiceLevel {
+                completion: "1h".to_owned(),
+                credit: "0.1".to_owned(),
+            });
+        }),
+        Change {
+            make: |spec| spec.price.budget = "499.99".to_owned(),
+            refused: "can be raised, not lowered",
+        },
+        Change {
+            make: |spec| spec.execution.deadline = "47h59m".to_owned(),
+            refused: "can be made longer, not shorter",
+        },
+    ]
 }

@@ -1,4 +1,5 @@
-//! At a limit no new attempts start, a condition says so, and what is finished is kept and paid.
+//! At a limit no new attempts start, a condition says so, and what is finished is kept and paid. A raised budget lets the
+//! job go on.
 
 use std::time::Duration;
 
@@ -23,7 +24,8 @@ fn stopped(job: &InferenceJob) -> Option<String> {
 }
 
 #[tokio::test]
-async fn an_over_budget_job_starts_nothing_more_and_keeps_what_is_finished() -> anyhow::Result<()> {
+async fn an_over_budget_job_starts_nothing_more_and_keeps_what_is_finished_until_its_budget_is_raised()
+-> anyhow::Result<()> {
     let scene = Scene::open("budget").await?;
     let ledger = Ledger::connect(&scene.ground).await?;
     let before = ledger.quiet(&scene.ground).await?;
@@ -65,6 +67,11 @@ async fn an_over_budget_job_starts_nothing_more_and_keeps_what_is_finished() -> 
         before.deposit - after.deposit == owed,
         "{owed} are owed: {before:?} became {after:?}"
     );
+
+    let raised = Patch::Merge(json!({"spec": {"price": {"budget": "2.00"}}}));
+    let jobs = scene.ground.jobs();
+    jobs.patch(&scene.name, &PatchParams::default(), &raised).await?;
+    scene.until_condition(job_condition::COMPLETE, COMPLETE_WITHIN).await?;
     scene.close().await
 }
 

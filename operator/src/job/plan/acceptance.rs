@@ -11,6 +11,8 @@ use super::draft::Draft;
 #[derive(Debug)]
 pub(super) struct Terms {
     pub job: ValidatedJob,
+    /// Most that the SpendPolicy allows the job now, whatever its budget is.
+    pub per_job: MicroUsd,
     pub limits: DayLimits,
     pub spend_policy: String,
     /// Set when the policy no longer pays for this namespace: nothing new starts, what runs may finish.
@@ -95,6 +97,7 @@ fn terms(draft: &mut Draft<'_>, job: ValidatedJob) -> Result<Terms, Refusal> {
     });
     Ok(Terms {
         job,
+        per_job,
         limits,
         spend_policy,
         suspended: None,
@@ -116,8 +119,10 @@ fn agreed_terms(draft: &Draft<'_>, job: ValidatedJob, payer: &Payer) -> Result<T
             payer.spend_policy, payer.address
         )
     });
+    let per_job = pays.map(|policy| amount(policy, "perJob", &policy.spec.limits.per_job));
     Ok(Terms {
         job,
+        per_job: per_job.transpose()?.unwrap_or_default(),
         limits: pays.map(limits).transpose()?.unwrap_or_default(),
         spend_policy: payer.spend_policy.clone(),
         suspended,

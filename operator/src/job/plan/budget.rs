@@ -40,15 +40,27 @@ fn further(shard: &ShardStatus, kind: AttemptKind, bound: MicroUsd) -> MicroUsd 
 
 fn of_job(draft: &Draft<'_>, terms: &Terms, next: MicroUsd) -> Option<Limit> {
     let (spent, set_aside) = (spent(&draft.status), set_aside(&draft.status));
-    let over = spent.saturating_add(set_aside).saturating_add(next) > terms.job.budget;
-    over.then(|| Limit {
-        reason: "BudgetExhausted",
+    let needed = spent.saturating_add(set_aside).saturating_add(next);
+    let sums = format!(
+        "{} is spent, {} is reserved for attempts and their checks, the next attempt needs {}",
+        usd(spent),
+        usd(set_aside),
+        usd(next)
+    );
+    if needed > terms.job.budget {
+        let (budget, needed) = (usd(terms.job.budget), usd(needed));
+        return Some(Limit {
+            reason: "BudgetExhausted",
+            message: format!("spec.price.budget is {budget}: {sums}; raise it to {needed} or more"),
+        });
+    }
+    // A budget may have been raised, or the policy's limit lowered, since the job was accepted.
+    (needed > terms.per_job).then(|| Limit {
+        reason: "JobLimit",
         message: format!(
-            "spec.price.budget is {}: {} is spent, {} is reserved for attempts and their checks, the next attempt needs {}",
-            usd(terms.job.budget),
-            usd(spent),
-            usd(set_aside),
-            usd(next)
+            "SpendPolicy {} allows a job {}: {sums}",
+            terms.spend_policy,
+            usd(terms.per_job)
         ),
     })
 }

@@ -113,3 +113,37 @@ fn the_hubs_data_class_is_recorded_and_never_loosened() {
     );
     assert_eq!(loose.observed.job.status.as_ref().unwrap().data_class, None);
 }
+
+#[test]
+fn a_raised_budget_lets_the_job_go_on() {
+    let mut world = world();
+    world.observed.job.spec.price.budget = "0.30".to_owned();
+    world.settle("split");
+    assert_eq!(world.attempts().len(), 1);
+    let (reason, message) = condition(&world, job_condition::PLACEABLE);
+    assert_eq!(reason, "BudgetExhausted");
+    assert!(
+        message.starts_with("spec.price.budget is 0.30:") && message.ends_with("raise it to 0.60 or more"),
+        "{message}"
+    );
+    world.observed.job.spec.price.budget = "0.60".to_owned();
+    world.settle("raised");
+    assert_eq!(world.attempts().len(), 2);
+}
+
+#[test]
+fn the_policys_limit_per_job_holds_after_acceptance_too() {
+    let mut world = world();
+    world.observed.policies[0].spec.limits.per_job = "0.30".to_owned();
+    world.settle("lowered, or the budget was raised");
+    assert_eq!(world.attempts().len(), 1, "what the limit covers");
+    let (reason, message) = condition(&world, job_condition::PLACEABLE);
+    assert_eq!(reason, "JobLimit");
+    assert_eq!(
+        message,
+        "SpendPolicy team-a allows a job 0.30: 0.00 is spent, 0.30 is reserved for attempts and their checks, the next attempt needs 0.30"
+    );
+    world.schedule();
+    world.settle("what was begun goes on");
+    assert_eq!(world.attempts()[0].1.state, spillway_crds::AttemptState::Assigned);
+}
