@@ -77,7 +77,7 @@ pub fn error_lines(input: &[u8], error: &ResultError) -> Result<Vec<u8>, serde_j
         custom_id: String,
     }
     let mut lines = Vec::new();
-    for line in input.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+    for line in lines_of(input) {
         let request: Request = serde_json::from_slice(line)?;
         serde_json::to_writer(&mut lines, &ResultLine::unanswered(&request.custom_id, error.clone()))?;
         lines.push(b'\n');
@@ -87,8 +87,11 @@ pub fn error_lines(input: &[u8], error: &ResultError) -> Result<Vec<u8>, serde_j
 
 /// Lines of a JSONL object; the last one may lack its line end.
 pub fn count_lines(jsonl: &[u8]) -> u64 {
-    let lines = jsonl.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    u64::try_from(lines.count()).unwrap_or(u64::MAX)
+    u64::try_from(lines_of(jsonl).count()).unwrap_or(u64::MAX)
+}
+
+fn lines_of(jsonl: &[u8]) -> impl Iterator<Item = &[u8]> {
+    jsonl.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
 }
 
 /// The same request has the same id in every run, so that honest deterministic runs agree to the byte.
@@ -149,7 +152,7 @@ fn compare_lines(work: &[u8], check: &[u8]) -> Result<f64, Mismatch> {
 }
 
 fn parse(bytes: &[u8], which: &str) -> Result<Vec<ResultLine>, Mismatch> {
-    let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let lines = lines_of(bytes);
     let parsed: Result<Vec<ResultLine>, _> = lines.map(serde_json::from_slice).collect();
     parsed.map_err(|error| Mismatch {
         custom_id: String::new(),
@@ -284,8 +287,9 @@ mod tests {
         };
         let input = b"{\"custom_id\": \"a\", \"url\": \"/v1/embeddings\"}\n\n{\"custom_id\": \"b\"}";
         let written = error_lines(input, &error).unwrap();
-        let read = written.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        let read: Vec<ResultLine> = read.map(|line| serde_json::from_slice(line).unwrap()).collect();
+        let read: Vec<ResultLine> = lines_of(&written)
+            .map(|line| serde_json::from_slice(line).unwrap())
+            .collect();
         let wanted = ["a", "b"].map(|name| ResultLine::unanswered(name, error.clone()));
         assert_eq!(read, wanted);
         assert_eq!((count_lines(&written), count_lines(input), count_lines(b"")), (2, 2, 0));

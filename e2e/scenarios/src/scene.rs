@@ -184,17 +184,26 @@ impl Scene {
     /// With the job's story, when it is not so within the limit.
     pub async fn complete(&self, manifest: Value, limit: Duration) -> anyhow::Result<InferenceJob> {
         let name = self.apply(manifest).await?.name_any();
-        self.until_of(&name, "Complete=True", limit, |job| {
-            holds(job, job_condition::COMPLETE, "True").then(|| job.clone())
-        })
-        .await
+        self.until_complete(&name, limit).await
+    }
+
+    /// Waits until the job of this name is complete.
+    ///
+    /// # Errors
+    /// As [`Self::until_of`].
+    pub async fn until_complete(&self, job: &str, limit: Duration) -> anyhow::Result<InferenceJob> {
+        self.until_condition_of(job, job_condition::COMPLETE, limit).await
     }
 
     /// # Errors
     /// As [`Self::until`].
     pub async fn until_condition(&self, condition: &str, limit: Duration) -> anyhow::Result<InferenceJob> {
+        self.until_condition_of(&self.name, condition, limit).await
+    }
+
+    async fn until_condition_of(&self, job: &str, condition: &str, limit: Duration) -> anyhow::Result<InferenceJob> {
         let wanted = |job: &InferenceJob| holds(job, condition, "True").then(|| job.clone());
-        self.until(&format!("{condition}=True"), limit, wanted).await
+        self.until_of(job, &format!("{condition}=True"), limit, wanted).await
     }
 
     /// The folder's `results.jsonl` in the tenant's bucket.

@@ -26,6 +26,19 @@ fn unchecked(scene: &Scene, shards: u32) -> anyhow::Result<Value> {
     Ok(manifest)
 }
 
+fn with_burst(scene: &Scene, burst: Value) -> anyhow::Result<Value> {
+    let mut manifest = unchecked(scene, 2)?;
+    manifest["spec"]["placement"] = json!({"policy": "Cost", "burst": burst});
+    Ok(manifest)
+}
+
+/// With own GPUs full.
+fn check_left(attempt: &AttemptStatus) -> anyhow::Result<()> {
+    let provider = attempt.provider.as_deref();
+    ensure!(provider == Some(FOREIGN), "with own GPUs full it went to {provider:?}");
+    Ok(())
+}
+
 fn queued(job: &InferenceJob) -> Option<String> {
     placeable_for(job, "Queued")
 }
@@ -70,9 +83,8 @@ fn age_at_creation(job: &InferenceJob, attempt: &AttemptStatus) -> anyhow::Resul
 async fn overflow_starts_after_the_burst_delay_and_returns_to_own_gpus() -> anyhow::Result<()> {
     let scene = Scene::open("overflow").await?;
     let filler = scene.fill("Private", MODEL, 2).await?;
-    let mut manifest = scene.gated(unchecked(&scene, 2)?).await?;
-    manifest["spec"]["placement"] =
-        json!({"policy": "Cost", "burst": {"after": format!("{}s", BURST_AFTER.as_secs())}});
+    let manifest = with_burst(&scene, json!({"after": format!("{}s", BURST_AFTER.as_secs())}))?;
+    let mut manifest = scene.gated(manifest).await?;
     // One shard after the other: the second is placed when own GPUs are free again.
     manifest["spec"]["execution"]["parallelism"] = json!(1);
     scene.apply(manifest).await?;
@@ -81,11 +93,7 @@ async fn overflow_starts_after_the_burst_delay_and_returns_to_own_gpus() -> anyh
         .await?;
     let overflown = scene.until("a running attempt", COMPLETE_WITHIN, running).await?;
     let job = scene.job().await?;
-    ensure!(
-        overflown.provider.as_deref() == Some(FOREIGN),
-        "with own GPUs full it went to {:?}",
-        overflown.provider
-    );
+    check_left(&overflown)?;
     let age = age_at_creation(&job, &overflown)?;
     ensure!(age >= SignedDuration::try_from(BURST_AFTER)?, "it left after {age:#}");
 
@@ -95,12 +103,6 @@ async fn overflow_starts_after_the_burst_delay_and_returns_to_own_gpus() -> anyh
     let way: Vec<_> = attempts(&done).map(|attempt| attempt.provider.as_deref()).collect();
     ensure!(way == [Some(FOREIGN), Some(OWN)], "the shards went to {way:?}");
     scene.close().await
-}
-
-fn with_burst(scene: &Scene, burst: Value) -> anyhow::Result<Value> {
-    let mut manifest = unchecked(scene, 2)?;
-    manifest["spec"]["placement"] = json!({"policy": "Cost", "burst": burst});
-    Ok(manifest)
 }
 
 #[tokio::test]
@@ -115,11 +117,7 @@ async fn a_long_queue_overflows_at_once_within_the_bursts_own_price_cap() -> any
     let overflown = scene
         .until_of(&long, "a running attempt", COMPLETE_WITHIN, running)
         .await?;
-    ensure!(
-        overflown.provider.as_deref() == Some(FOREIGN),
-        "with own GPUs full it went to {:?}",
-        overflown.provider
-    );
+    check_left(&overflown)?;
     // One that waits is no long queue.
     scene
         .until_of(&long, "Placeable for reason Queued", QUEUED_WITHIN, queued)

@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
-use spillway_crds::{HostFact, InferenceJob};
-use spillway_e2e_scenarios::{Scene, golden, holds, running};
+use spillway_crds::HostFact;
+use spillway_e2e_scenarios::{Scene, golden, running};
 
 const PROVIDER: &str = "provider-a";
 const RUNS_WITHIN: Duration = Duration::from_secs(180);
@@ -67,10 +67,7 @@ async fn a_provider_with_two_gpu_models_runs_each_job_on_the_one_it_asks_for() -
             host.name
         );
         scene.open_gate().await?;
-        let done = |job: &InferenceJob| holds(job, spillway_crds::job_condition::COMPLETE, "True").then_some(());
-        scene
-            .until_of(&job.name_any(), "Complete=True", COMPLETE_WITHIN, done)
-            .await?;
+        scene.until_complete(&job.name_any(), COMPLETE_WITHIN).await?;
         scene.close_gate().await?;
     }
     scene.close().await

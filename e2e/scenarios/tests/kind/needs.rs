@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
-use spillway_crds::{InferenceJob, PlacementExplanation, job_condition};
-use spillway_e2e_scenarios::{Scene, attempts, golden, holds, only_provider, placeable_for, running};
+use spillway_crds::{InferenceJob, PlacementExplanation};
+use spillway_e2e_scenarios::{Scene, attempts, golden, only_provider, placeable_for, running};
 
 /// Cheaper than the other, and without a runtime that keeps work apart.
 const CHEAP: &str = "provider-a";
@@ -108,11 +108,7 @@ async fn isolation_changes_the_chosen_provider_and_the_runtime_of_its_pod() -> a
     let class = scene.ground.work_pod(SANDBOXING, &job).await?.runtime_class_name;
     ensure!(class.as_deref() == Some(RUNTIME_CLASS), "it runs under {class:?}");
     scene.open_gate().await?;
-    let done = scene
-        .until_of(&job.name_any(), "Complete=True", COMPLETE_WITHIN, |job| {
-            holds(job, job_condition::COMPLETE, "True").then(|| job.clone())
-        })
-        .await?;
+    let done = scene.until_complete(&job.name_any(), COMPLETE_WITHIN).await?;
     let chosen = only_provider(&done)?;
     ensure!(
         chosen == SANDBOXING,

@@ -99,15 +99,15 @@ mod tests {
             "message": "not complete within 2h", "lastTransitionTime": "2026-01-01T00:00:00Z",
         });
         let receipt = json!({
-            "inputDigest": "sha256:0", "outputDigest": shard::digest(b"one\n"), "outputBytes": 4, "requests": 1, "failedRequests": 0, "promptTokens": 1, "completionTokens": 0,
-            "started": 1, "finished": 2, "meteredMillis": 500,
-            "signature": "0x",
+            "inputDigest": "sha256:0", "outputDigest": shard::digest(b"one\n"), "outputBytes": 4, "requests": 1,
+            "failedRequests": 0, "promptTokens": 1, "completionTokens": 0, "started": 1, "finished": 2,
+            "meteredMillis": 500, "signature": "0x",
         });
         let attempt = json!({"number": 0, "kind": "Work", "state": "Completed", "receipt": receipt});
-        let shards = json!([
-            {"index": 0, "inputDigest": "sha256:0", "inputBytes": 1, "requests": 1, "state": "Accepted", "acceptedAttempt": 0, "attempts": [attempt]},
-            {"index": 1, "inputDigest": "sha256:0", "inputBytes": 1, "requests": 1, "state": "Pending"},
-        ]);
+        let shard = |index: u32, state: &str| json!({"index": index, "state": state, "inputDigest": "sha256:0", "inputBytes": 1, "requests": 1});
+        let mut shards = [shard(0, "Accepted"), shard(1, "Pending")];
+        shards[0]["acceptedAttempt"] = json!(0);
+        shards[0]["attempts"] = json!([attempt]);
         let object = json!({
             "apiVersion": "spillway.dev/v1alpha1", "kind": "InferenceJob", "metadata": {"name": "embed", "uid": "uid-1"},
             "spec": {
