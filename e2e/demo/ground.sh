@@ -13,6 +13,8 @@
   CHAIN_LOCAL=http://127.0.0.1:${SPILLWAY_CHAIN_PORT:-30545}
   CHAIN_INSIDE=http://${CLUSTER_PREFIX}hub-control-plane:30545
   CHAIN_ID=31337
+  # On the hub's node.
+  CHAIN_FILE=/var/lib/spillway-e2e/chain/state.json
   FOUNDRY=$REPOSITORY/settlement/contracts/node_modules/.bin
 }
 

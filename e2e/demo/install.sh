@@ -60,7 +60,7 @@ services() {
       --from-file=AWS_SECRET_ACCESS_KEY=<(openssl rand -hex 16 | tr -d '\n') >/dev/null
   fi
   hub apply -f "$here/hub-services.yaml" >/dev/null
-  hub -n spillway-e2e rollout status deployment/store deployment/chain --timeout=120s >/dev/null
+  hub -n spillway-e2e rollout status deployment/store deployment/chain --timeout=120s >/dev/null || services_failed
   printf 'user = "spillway:%s"\n' "$(store_secret)" >"$DEMO/store.curl"
   until_true 30 "the store's port" curl --silent "$STORE_LOCAL"
   until_true 30 "the chain's port" cast block-number --rpc-url "$CHAIN_LOCAL"
@@ -68,6 +68,12 @@ services() {
   for bucket in spillway tenant; do
     store HEAD "$bucket" --head >/dev/null 2>&1 || store PUT "$bucket" >/dev/null
   done
+}
+
+services_failed() {
+  hub -n spillway-e2e get pods >&2 || true
+  hub -n spillway-e2e logs --selector 'app in (store, chain)' --prefix --tail=5 >&2 || true
+  fail "store or chain did not come up within 120 s: see above"
 }
 
 store_secret() { hub -n spillway-e2e get secret store -o jsonpath='{.data.AWS_SECRET_ACCESS_KEY}' | base64 -d; }
