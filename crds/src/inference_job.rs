@@ -385,7 +385,8 @@ pub struct Execution {
     #[serde(default = "default_shard_timeout")]
     #[schemars(length(max = 32), regex(pattern = r"^([0-9]+(h|ms|m|s))+$"))]
     pub shard_timeout: String,
-    /// Longest time of the whole job, counted from its creation. May be made longer later.
+    /// Longest time of the whole job, counted from its creation: then work stops, and results that are there are still
+    /// judged. May be made longer before it is over.
     #[serde(default = "default_deadline")]
     #[schemars(length(max = 32), regex(pattern = r"^([0-9]+(h|ms|m|s))+$"))]
     pub deadline: String,

@@ -15,6 +15,8 @@ pub mod job_condition {
     pub const PLACEABLE: &str = "Placeable";
     /// Every shard has an accepted result, and the results are published.
     pub const COMPLETE: &str = "Complete";
+    /// The job will fail: its work is stopped, results that are there already are still judged. As of a Kubernetes Job.
+    pub const FAILURE_TARGET: &str = "FailureTarget";
     /// The job cannot complete any more.
     pub const FAILED: &str = "Failed";
     /// What a failed job has is published: its accepted results, and the requests that have none.

@@ -29,6 +29,8 @@ pub(super) enum State {
     /// Every shard that needs an attempt has one.
     Placed,
     Publishing,
+    /// It will fail, once the results that are there are judged.
+    Failing,
     Complete,
     Failed,
     Deleting,
@@ -148,6 +150,9 @@ fn state(job: &InferenceJob) -> (State, Option<Condition>) {
     };
     if accepted.status != "True" {
         return (State::NotAccepted, Some(accepted));
+    }
+    if holds(job_condition::FAILURE_TARGET) {
+        return (State::Failing, condition(job_condition::COMPLETE));
     }
     if !holds(job_condition::SPLIT) {
         return (State::Splitting, condition(job_condition::SPLIT));

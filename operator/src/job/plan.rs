@@ -2,6 +2,7 @@
 //!
 //! Stages run in the order of a job's life and each looks at the whole picture, so a restart at any point continues:
 //! acceptance → splitting → attempts (pods and assignments) → verification → placement (new attempts) → publishing.
+//! A job that fails begins no more work, and ends once the results that it has are judged.
 //! The status is written before any action runs, but for those that [`Action::precedes_status`] names.
 
 mod acceptance;
@@ -14,6 +15,7 @@ mod cleanup;
 mod conditions;
 mod deletion;
 mod draft;
+mod failing;
 mod ledger;
 mod placement;
 mod publishing;
@@ -24,7 +26,6 @@ mod summary;
 mod verification;
 
 use jiff::Timestamp;
-use spillway_crds::job_condition;
 
 pub use acceptance::{DayLimits, day_limits};
 pub use action::{Action, JobPlan};
@@ -65,15 +66,15 @@ fn live(draft: &mut Draft<'_>) {
     let Some(terms) = acceptance::accept(draft) else { return };
     if let Some(late) = acceptance::deadline_passed(draft, &terms) {
         draft.fail("DeadlineExceeded", &late);
-        return;
     }
-    if !splitting::split(draft, terms.job.shards) {
-        return;
+    if draft.is_failing() || splitting::split(draft, terms.job.shards) {
+        attempts::follow(draft, &terms);
+        verification::judge(draft);
+        placement::place(draft, &terms);
     }
-    attempts::follow(draft, &terms);
-    verification::judge(draft);
-    placement::place(draft, &terms);
-    if !draft.condition_holds(job_condition::FAILED) {
+    if draft.is_failing() {
+        failing::conclude(draft, &terms);
+    } else {
         publishing::publish(draft);
     }
 }

@@ -79,6 +79,7 @@ fn is_held_up(status: &InferenceJobStatus) -> bool {
         (job_condition::ACCEPTED, "False"),
         (job_condition::PLACEABLE, "False"),
         (job_condition::COMPLETE, "True"),
+        (job_condition::FAILURE_TARGET, "True"),
         (job_condition::FAILED, "True"),
     ];
     let mut conditions = status.conditions.iter();

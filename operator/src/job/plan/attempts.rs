@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use spillway_core::market::{Exclusion, Offer, Requirement, exclude, rank};
-use spillway_crds::{AssignmentState, AttemptState, AttemptStatus, Time};
+use spillway_crds::{AssignmentState, AttemptState, AttemptStatus, Time, job_condition};
 
 use super::super::observed::{AssignmentFact, PodFact};
 use super::acceptance::Terms;
 use super::action::Action;
 use super::burst::alternatives;
 use super::draft::{Draft, end, is_live};
+use super::failing::is_stopped;
 use super::placement::{requirement_of, waiting, weights_of};
 use crate::dispatch::recheck;
 
@@ -32,6 +33,12 @@ fn stop_time(now: Timestamp, shard_timeout: Duration, start_time: Option<Duratio
         .unwrap_or(Timestamp::MAX)
 }
 
+/// From an assignment to the hub's conclusion that nothing of it runs any more, at most.
+pub(super) fn longest_run(shard_timeout: Duration) -> SignedDuration {
+    let timeout = SignedDuration::try_from(shard_timeout).unwrap_or(SignedDuration::MAX);
+    timeout.saturating_add(START_MARGIN).saturating_add(SILENCE_GRACE)
+}
+
 /// Brings every live attempt up to what is observed.
 pub(super) fn follow(draft: &mut Draft<'_>, terms: &Terms) {
     let mut taken = BTreeMap::new();
@@ -40,9 +47,26 @@ pub(super) fn follow(draft: &mut Draft<'_>, terms: &Terms) {
             let index = draft.status.shards[shard].index;
             let mut attempt = draft.status.shards[shard].attempts[number].clone();
             if is_live(attempt.state) {
-                follow_one(draft, terms, &mut taken, index, &mut attempt);
+                if draft.is_failing() && is_stopped(&draft.status.shards[shard], &attempt) {
+                    halt(draft, index, &mut attempt);
+                } else {
+                    follow_one(draft, terms, &mut taken, index, &mut attempt);
+                }
                 draft.status.shards[shard].attempts[number] = attempt;
             }
+        }
+    }
+}
+
+/// What is finished already counts, however late it is seen.
+fn halt(draft: &Draft<'_>, shard: u32, attempt: &mut AttemptStatus) {
+    let assignment = draft.observed.assignments.get(&(shard, attempt.number));
+    match assignment.filter(|assignment| assignment.status.state == AssignmentState::Completed) {
+        Some(finished) => complete(attempt, finished, &draft.time()),
+        None => {
+            let target = draft.condition(job_condition::FAILURE_TARGET);
+            let message = target.map(|target| target.message.as_str()).unwrap_or_default();
+            end(attempt, AttemptState::Cancelled, ("JobFailed", message), &draft.time());
         }
     }
 }

@@ -6,12 +6,14 @@ use spillway_crds::AttemptStatus;
 
 use super::action::Action;
 use super::draft::{Draft, is_accepted};
+use super::verification;
 
 /// Between looks at assignments and seals that are on their way.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
-/// Cancels what runs; `cleanup` then takes assignments and pods away; the last pass removes data and finalizer.
+/// Judges what can be judged, begins no check for it, and cancels what runs; `cleanup` then takes assignments and pods away; the last pass removes data and finalizer.
 pub(super) fn plan(draft: &mut Draft<'_>) {
+    verification::judge(draft);
     draft.cancel_all("JobDeleted", "the job was deleted");
     let observed = draft.observed;
     let nothing_runs = observed.assignments.is_empty() && observed.pods.values().all(|pod| !pod.ours);

@@ -80,6 +80,10 @@ impl<'a> Draft<'a> {
         );
     }
 
+    pub(super) fn condition(&self, type_: &str) -> Option<&Condition> {
+        self.status.conditions.iter().find(|condition| condition.type_ == type_)
+    }
+
     pub(super) fn condition_holds(&self, type_: &str) -> bool {
         conditions::is_true(&self.status.conditions, type_)
     }
@@ -89,11 +93,15 @@ impl<'a> Draft<'a> {
         self.condition_holds(job_condition::COMPLETE) || self.condition_holds(job_condition::FAILED)
     }
 
+    /// From now on no work is begun or goes on; see `failing`. The first reason stays.
     pub(super) fn fail(&mut self, reason: &str, message: &str) {
-        self.set_condition(job_condition::FAILED, true, reason, message);
-        self.set_condition(job_condition::COMPLETE, false, reason, message);
-        self.status.completion_time = Some(self.time());
-        self.cancel_all("JobFailed", message);
+        if !self.is_failing() {
+            self.set_condition(job_condition::FAILURE_TARGET, true, reason, message);
+        }
+    }
+
+    pub(super) fn is_failing(&self) -> bool {
+        self.condition_holds(job_condition::FAILURE_TARGET)
     }
 
     /// Ends every live attempt.
@@ -125,7 +133,8 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// One event per condition that changed; a condition that goes on holding is no news.
+    /// One event per condition that changed; a condition that goes on holding is no news, nor is that a job will fail
+    /// which has failed.
     fn announce_transitions(&mut self) {
         let before = self
             .observed
@@ -134,7 +143,11 @@ impl<'a> Draft<'a> {
             .as_ref()
             .map(|status| status.conditions.as_slice())
             .unwrap_or_default();
+        let failed = self.condition_holds(job_condition::FAILED);
         let is_news = |condition: &&Condition| {
+            if failed && condition.type_ == job_condition::FAILURE_TARGET {
+                return false;
+            }
             let old = before.iter().find(|old| old.type_ == condition.type_);
             old.is_none_or(|old| {
                 old.status != condition.status || (old.status == "False" && old.reason != condition.reason)
@@ -149,7 +162,8 @@ impl<'a> Draft<'a> {
             ..
         } in news
         {
-            let bad = (status == "True") == (type_ == job_condition::FAILED);
+            let bad =
+                (status == "True") == [job_condition::FAILURE_TARGET, job_condition::FAILED].contains(&type_.as_str());
             let waits = ["Splitting", "Publishing", "InProgress"].contains(&reason.as_str());
             self.event(bad && !waits, &reason, format!("{type_}={status}: {message}"));
         }

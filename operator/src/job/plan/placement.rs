@@ -111,6 +111,7 @@ fn wanted_kind(draft: &Draft<'_>, shard: &ShardStatus) -> Option<AttemptKind> {
         return None;
     }
     let kind = match standing(draft.observed, shard) {
+        Standing::Empty if draft.is_failing() => return None,
         Standing::Empty => AttemptKind::Work,
         Standing::NeedsCheck => AttemptKind::Check,
         Standing::NeedsArbiter => AttemptKind::Arbitrate,

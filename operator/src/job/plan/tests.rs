@@ -2,6 +2,7 @@ mod budget;
 mod burst;
 mod candidates;
 mod explanation;
+mod failing;
 mod properties;
 mod publishing;
 mod scenarios;

@@ -9,7 +9,7 @@ use spillway_core::money::UnitPrice;
 use spillway_crds::{AssignmentState, AttemptKind, AttemptState, AttemptStatus, PublishedResults, job_condition};
 
 use super::super::conditions::is_true;
-use super::super::draft::is_live;
+use super::super::draft::{awaits_verdict, is_live};
 use super::super::ledger::{reserved, spent};
 use super::world::{JOB, World, forged_pod, offer, valid};
 use crate::job::plan::questions;
@@ -88,6 +88,8 @@ fn moves() -> impl Strategy<Value = Move> {
         2 => (0usize..3, any::<bool>()).prop_map(|(provider, silent)| Move::Silence { provider, silent }),
         2 => (0usize..3, 100_000u64..2_000_000).prop_map(|(provider, micro)| Move::Price { provider, micro }),
         4 => (1i64..300).prop_map(|seconds| Move::Wait { seconds }),
+        // Beyond the deadline, and beyond the wait for last verdicts.
+        1 => Just(Move::Wait { seconds: 7_200 }),
         1 => Just(Move::Publish),
         1 => prop::bool::weighted(0.3).prop_map(|delete| if delete { Move::Delete } else { Move::StoreAway }),
     ]
@@ -315,6 +317,13 @@ fn keep(promises: &mut Promises, world: &World) {
     assert!(!promises.complete || complete, "S8: no longer complete");
     assert!(!promises.failed || failed, "S8: no longer failed");
     assert!(!(complete && failed));
+    let fails = is_true(&status.conditions, job_condition::FAILURE_TARGET);
+    assert!(!failed || fails, "a job fails before it has failed");
+    let open = |attempt: &AttemptStatus| is_live(attempt.state) || awaits_verdict(attempt);
+    assert!(
+        !failed || !world.attempts().iter().any(|(_, attempt)| open(attempt)),
+        "failed with something open"
+    );
     assert!(
         promises.results.is_none() || status.results == promises.results,
         "published results were changed"

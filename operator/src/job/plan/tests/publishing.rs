@@ -7,7 +7,7 @@ use spillway_crds::{AttemptState, Condition, InferenceJobStatus, ShardState, Tim
 use super::scenarios::{split, turn};
 use super::world::{JOB, World, offer, report};
 
-const TWO_HOURS: i64 = 7_200;
+pub(super) const TWO_HOURS: i64 = 7_200;
 
 /// Two shards, one after the other, nothing checked; the first `turns` are accepted.
 fn after_turns(turns: usize) -> World {
@@ -19,11 +19,11 @@ fn after_turns(turns: usize) -> World {
     world
 }
 
-fn status(world: &World) -> InferenceJobStatus {
+pub(super) fn status(world: &World) -> InferenceJobStatus {
     world.observed.job.status.clone().unwrap()
 }
 
-fn told(world: &World, type_: &str) -> Option<(String, String)> {
+pub(super) fn told(world: &World, type_: &str) -> Option<(String, String)> {
     let told = |condition: Condition| (format!("{}={}", condition.status, condition.reason), condition.message);
     let conditions = status(world).conditions;
     conditions
@@ -32,7 +32,7 @@ fn told(world: &World, type_: &str) -> Option<(String, String)> {
         .map(told)
 }
 
-fn reason(world: &World, type_: &str) -> Option<String> {
+pub(super) fn reason(world: &World, type_: &str) -> Option<String> {
     told(world, type_).map(|(reason, _)| reason)
 }
 
