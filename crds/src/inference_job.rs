@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::InferenceJobStatus;
 
-/// What stays as it was applied: everything but the budget and the deadline.
+/// What stays as it was applied: everything but the budget, the deadline and `ttlSecondsAfterFinished`.
 const KEPT: &str = "self.mode == oldSelf.mode && self.engine == oldSelf.engine && self.input == oldSelf.input \
     && self.output == oldSelf.output && self.resources == oldSelf.resources && self.placement == oldSelf.placement \
     && self.data == oldSelf.data && self.verification == oldSelf.verification \
@@ -39,7 +39,7 @@ const KEPT: &str = "self.mode == oldSelf.mode && self.engine == oldSelf.engine &
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new(KEPT).message("spec cannot be changed after the job was applied, but for price.budget and execution.deadline: delete the job, or apply it under a new name"),
+    validation = Rule::new(KEPT).message("spec cannot be changed after the job was applied, but for price.budget, execution.deadline and ttlSecondsAfterFinished: delete the job, or apply it under a new name"),
     validation = Rule::new("quantity(self.price.budget).compareTo(quantity(oldSelf.price.budget)) >= 0").message("spec.price.budget can be raised, not lowered: what it covers may be promised already"),
     validation = Rule::new("quantity(self.price.budget).compareTo(quantity('1000000000000')) <= 0").message("spec.price.budget must be at most 1000000000000"),
     validation = Rule::new("duration(self.execution.deadline) >= duration(oldSelf.execution.deadline)").message("spec.execution.deadline can be made longer, not shorter: delete the job to end it"),
@@ -65,6 +65,11 @@ pub struct InferenceJobSpec {
     pub verification: VerificationPolicy,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sla: Option<ServiceLevel>,
+    /// The job is deleted this long after it is complete or failed, but never before it is settled and what it has is
+    /// published. Kept until somebody deletes it when absent. May be changed at any time. As of a Kubernetes Job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 2_147_483_647))]
+    pub ttl_seconds_after_finished: Option<u32>,
 }
 
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]

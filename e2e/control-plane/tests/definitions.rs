@@ -97,13 +97,16 @@ async fn a_real_api_server_accepts_refuses_and_defaults() {
     let stored = typed.get("embed-reviews").await.unwrap();
     assert_eq!(stored.spec.resources.gpus, 1);
     assert_eq!(stored.spec.execution.retries, 3);
-    only_budget_and_deadline_grow(&typed, stored).await;
+    only_what_may_change_changes(&typed, stored).await;
 }
 
-async fn only_budget_and_deadline_grow(jobs: &Api<InferenceJob>, mut stored: InferenceJob) {
+async fn only_what_may_change_changes(jobs: &Api<InferenceJob>, mut stored: InferenceJob) {
     let replace = async |changed: &InferenceJob| jobs.replace("embed-reviews", &PostParams::default(), changed).await;
     stored.spec.price.budget = "500.00".to_owned();
     stored.spec.execution.deadline = "48h".to_owned();
+    stored.spec.ttl_seconds_after_finished = Some(60);
+    let mut stored = replace(&stored).await.unwrap();
+    stored.spec.ttl_seconds_after_finished = None;
     let stored = replace(&stored).await.unwrap();
     assert_eq!(
         (&*stored.spec.price.budget, &*stored.spec.execution.deadline),

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use jiff::Timestamp;
 use kube::Api;
-use kube::api::{Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::runtime::events::{Event, EventType};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
@@ -128,6 +128,7 @@ async fn execute(
     match action {
         Action::AddFinalizer => set_finalizers(context, job, with_finalizer(job)).await,
         Action::RemoveFinalizer => remove_finalizer(context, job).await,
+        Action::DeleteJob => delete_job(context, job).await,
         Action::SplitInline => stored::split_inline(context, job).await,
         Action::PublishInHub => publication::publish(&context.store, job).await,
         Action::DeleteStored => Ok(context.store.delete_prefix(&crate::keys::job_prefix(uid(job))).await?),
@@ -198,6 +199,15 @@ async fn set_finalizers(context: &Context, job: &InferenceJob, finalizers: Vec<S
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// This very version of the job: whoever changed its time to live meanwhile is heard.
+async fn delete_job(context: &Context, job: &InferenceJob) -> Result<(), ReconcileError> {
+    let parameters = DeleteParams::default().preconditions(Preconditions {
+        uid: job.uid(),
+        resource_version: job.resource_version(),
+    });
+    deleted(jobs(context, job).delete(&job.name_any(), &parameters).await)
 }
 
 /// The caches said that nothing is left; before the job goes, the API server is asked.

@@ -211,7 +211,7 @@ fn queue(context: Arc<Context>, hinted: UnboundedReceiver<Hint>) -> impl Stream<
     .flat_map(futures::stream::iter)
 }
 
-/// Jobs whose story goes on.
+/// Jobs whose story goes on; one that is to be deleted a while after its end is among them.
 fn unsettled(jobs: &[Arc<InferenceJob>]) -> Vec<ObjectRef<InferenceJob>> {
     let is_settled = |job: &InferenceJob| {
         let conditions = job.status.iter().flat_map(|status| &status.conditions);
@@ -219,7 +219,9 @@ fn unsettled(jobs: &[Arc<InferenceJob>]) -> Vec<ObjectRef<InferenceJob>> {
             .into_iter()
             .any(|condition| condition.type_ == job_condition::SETTLED && condition.status == "True")
     };
-    let open = |job: &Arc<InferenceJob>| !is_settled(job) || job.metadata.deletion_timestamp.is_some();
+    let ends =
+        |job: &InferenceJob| job.metadata.deletion_timestamp.is_some() || job.spec.ttl_seconds_after_finished.is_some();
+    let open = |job: &Arc<InferenceJob>| !is_settled(job) || ends(job);
     jobs.iter()
         .filter(|job| open(job))
         .map(|job| ObjectRef::from_obj(&**job))

@@ -15,6 +15,7 @@ mod cleanup;
 mod conditions;
 mod deletion;
 mod draft;
+mod expiry;
 mod failing;
 mod ledger;
 mod placement;
@@ -59,6 +60,7 @@ pub fn plan(observed: &Observed, now: Timestamp) -> JobPlan {
     cleanup::plan(&mut draft);
     settling::conclude(&mut draft);
     summary::summarise(&mut draft);
+    expiry::expire(&mut draft);
     draft.finish()
 }
 

@@ -5,13 +5,17 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use kube::ResourceExt as _;
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use spillway_crds::{AttemptKind, InferenceJob, job_condition};
-use spillway_e2e_scenarios::{Holdings, Ledger, Scene, TENANT, golden, invoice_total, leaves, plugin, plugin_json};
+use spillway_e2e_scenarios::{
+    Holdings, Ledger, Scene, TENANT, golden, invoice_total, leaves, plugin, plugin_json, until,
+};
 
 const TEXTS: usize = 16;
 const SETTLED_WITHIN: Duration = Duration::from_secs(360);
+const GONE_WITHIN: Duration = Duration::from_secs(60);
 
 /// Each shard has one accepted Work and one accepted Check, by different owners.
 fn check_owners(job: &InferenceJob) -> anyhow::Result<()> {
@@ -134,6 +138,17 @@ async fn check_books(ledger: &Ledger) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A settled job goes by itself once that is asked for.
+async fn expires(scene: &Scene, job: &InferenceJob) -> anyhow::Result<()> {
+    let ask = Patch::Merge(json!({"spec": {"ttlSecondsAfterFinished": 1}}));
+    let jobs = scene.ground.jobs();
+    jobs.patch(&job.name_any(), &PatchParams::default(), &ask).await?;
+    until("the job is gone", GONE_WITHIN, async || {
+        Ok(jobs.get_metadata_opt(&job.name_any()).await?.is_none().then_some(()))
+    })
+    .await
+}
+
 #[tokio::test]
 async fn a_job_is_computed_checked_paid_and_claimed_to_the_micro_unit() -> anyhow::Result<()> {
     let scene = Scene::open("payment").await?;
@@ -153,5 +168,6 @@ async fn a_job_is_computed_checked_paid_and_claimed_to_the_micro_unit() -> anyho
     check_plugin(&ledger, &scene.name, total)?;
     check_claims(&ledger, &settled).await?;
     check_books(&ledger).await?;
+    expires(&scene, &job).await?;
     scene.close().await
 }

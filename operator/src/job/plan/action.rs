@@ -19,6 +19,8 @@ pub struct JobPlan {
 pub enum Action {
     AddFinalizer,
     RemoveFinalizer,
+    /// As somebody with kubectl would; the finalizer then sees to the rest.
+    DeleteJob,
     /// Cut the inline input and write shards and manifest into the hub store.
     SplitInline,
     CreateSplitter,
@@ -108,6 +110,7 @@ impl fmt::Display for Action {
         match self {
             Self::AddFinalizer => formatter.write_str("add finalizer"),
             Self::RemoveFinalizer => formatter.write_str("remove finalizer"),
+            Self::DeleteJob => formatter.write_str("delete job"),
             Self::SplitInline => formatter.write_str("split inline input"),
             Self::CreateSplitter => formatter.write_str("create splitter"),
             Self::CreatePublisher => formatter.write_str("create publisher"),

@@ -1,6 +1,7 @@
 mod budget;
 mod burst;
 mod candidates;
+mod expiry;
 mod explanation;
 mod failing;
 mod properties;

@@ -217,6 +217,7 @@ impl World {
             Action::AddFinalizer => {
                 observed.job.metadata.finalizers = Some(vec![super::super::JOB_FINALIZER.to_owned()])
             }
+            Action::DeleteJob => observed.job.metadata.deletion_timestamp = Some(Time(self.now)),
             Action::RemoveFinalizer => observed.job.metadata.finalizers = None,
             Action::SplitInline => observed.manifest = Knowledge::Known(Some(Ok(manifest(1)))),
             Action::CreateSplitter => observed.splitter.pod = Some(runner_pod("Pending")),
