@@ -147,6 +147,13 @@ pub enum AssignmentState {
     Gone,
 }
 
+impl AssignmentState {
+    /// Whether the GPUs of the assignment are in use, or may be at any time.
+    pub fn holds_gpus(self) -> bool {
+        matches!(self, Self::Pending | Self::Accepted | Self::Running)
+    }
+}
+
 /// An EIP-712 `Receipt` and its signature, as `spillway_core::receipt` defines it.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]

@@ -12,9 +12,7 @@ use spillway_core::memory::Bytes;
 use spillway_core::money::{MicroUsd, UnitPrice};
 use spillway_core::reputation::Reputation;
 
-use crate::{
-    AssignmentState, GpuProvider, GpuProviderStatus, HostFact, LatencyFact, WorkAssignment, provider_condition,
-};
+use crate::{GpuProvider, GpuProviderStatus, HostFact, LatencyFact, WorkAssignment, provider_condition};
 
 /// One offer per host. `in_use` counts GPUs held per virtual node; a node that is missing holds none. A provider
 /// that named no price yet has no offers.
@@ -110,14 +108,11 @@ fn takes_work(provider: &GpuProvider, status: &GpuProviderStatus) -> bool {
 /// GPUs that an assignment holds on its host: all until it ended. One that is being deleted still holds them until the
 /// agent answers that it is gone.
 pub fn gpus_held(assignment: &WorkAssignment) -> u32 {
-    match assignment
-        .status
-        .as_ref()
-        .map(|status| status.state)
-        .unwrap_or_default()
-    {
-        AssignmentState::Pending | AssignmentState::Accepted | AssignmentState::Running => assignment.spec.gpus,
-        AssignmentState::Completed | AssignmentState::Failed | AssignmentState::Refused | AssignmentState::Gone => 0,
+    let state = assignment.status.as_ref().map(|status| status.state);
+    if state.unwrap_or_default().holds_gpus() {
+        assignment.spec.gpus
+    } else {
+        0
     }
 }
 

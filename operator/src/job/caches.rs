@@ -4,104 +4,32 @@
 
 use std::fmt::Debug;
 use std::future::Future;
-use std::hash::Hash;
 use std::sync::Arc;
 
 use futures::channel::mpsc::UnboundedSender;
 use futures::{StreamExt, pin_mut};
-use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::{ApiResource, ObjectMeta};
-use kube::core::Object;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use spillway_crds::{GpuProvider, InferenceJob, Settlement, SpendPolicy, WorkAssignment, names};
+use spillway_crds::{GpuProvider, InferenceJob, Settlement, SpendPolicy, names};
 
 use super::held::Held;
 use super::made_pods::MadePods;
 use super::market::{Market, MarketKeeper};
-
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct SlimSpec {
-    pub node_name: Option<String>,
-}
-
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct SlimStatus {
-    #[serde(default)]
-    phase: String,
-    #[serde(default)]
-    container_statuses: Vec<SlimContainer>,
-}
-
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct SlimContainer {
-    #[serde(default)]
-    state: SlimState,
-}
-
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct SlimState {
-    terminated: Option<Termination>,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Termination {
-    pub message: Option<String>,
-    pub finished_at: Option<Time>,
-}
-
-/// A pod without the fields that we never look at.
-pub(super) type SlimPod = Object<SlimSpec, SlimStatus>;
-
-pub(super) trait SlimPodExt {
-    fn phase(&self) -> String;
-    fn termination(&self) -> Option<&Termination>;
-}
-
-impl SlimPodExt for SlimPod {
-    fn phase(&self) -> String {
-        self.status
-            .as_ref()
-            .map(|status| status.phase.clone())
-            .unwrap_or_default()
-    }
-
-    fn termination(&self) -> Option<&Termination> {
-        let containers = &self.status.as_ref()?.container_statuses;
-        containers
-            .iter()
-            .find_map(|container| container.state.terminated.as_ref())
-    }
-}
-
-pub(super) fn is_controlled_by(metadata: &ObjectMeta, job_uid: &str) -> bool {
-    let owners = metadata.owner_references.as_deref().unwrap_or_default();
-    owners
-        .iter()
-        .any(|owner| owner.controller == Some(true) && owner.kind == InferenceJob::kind(&()) && owner.uid == job_uid)
-}
+use super::projections::{SlimAssignment, SlimPod};
 
 pub(super) struct Caches {
     pub jobs: Store<InferenceJob>,
     pub policies: Store<SpendPolicy>,
     pub providers: Store<GpuProvider>,
-    pub assignments: Store<WorkAssignment>,
+    pub assignments: Store<SlimAssignment>,
     pub held: Arc<Held>,
     pub made: Arc<MadePods>,
     pub market: Arc<MarketKeeper>,
     pub settlements: Store<Settlement>,
     pods: Store<SlimPod>,
-    pod_kind: ApiResource,
 }
 
 /// A job that should be looked at again, or all of them.
@@ -118,8 +46,7 @@ impl Caches {
     }
 
     pub(super) fn pod(&self, namespace: &str, name: &str) -> Option<Arc<SlimPod>> {
-        self.pods
-            .get(&ObjectRef::new_with(name, self.pod_kind.clone()).within(namespace))
+        self.pods.get(&ObjectRef::new(name).within(namespace))
     }
 
     /// Waits until every cache holds a complete list.
@@ -140,31 +67,25 @@ pub(super) fn watch_all(
     hints: &UnboundedSender<Hint>,
 ) -> (Caches, impl Future<Output = ()> + Send + use<>) {
     let all = watcher::Config::default;
-    let pod_kind = ApiResource::erase::<Pod>(&());
-    let pod_api: Api<SlimPod> = Api::all_with(client.clone(), &pod_kind);
     let (held, market) = (Arc::new(Held::default()), Arc::new(MarketKeeper::default()));
     let made = Arc::new(MadePods::default());
     let shown = made.clone();
     let (holding, offering) = (held.clone(), market.clone());
     let any = |_: &_| Hint::AllJobs;
     let jobs = Watched::new(Api::all(client.clone()), all(), shrink_metadata);
-    let (jobs, watch_jobs) = jobs.watch((), |_| {}, job_itself, hints);
+    let (jobs, watch_jobs) = jobs.watch(|_| {}, job_itself, hints);
     let policies = Watched::new(Api::all(client.clone()), all(), shrink_metadata);
-    let (policies, watch_policies) = policies.watch((), |_| {}, |_: &SpendPolicy| Hint::AllJobs, hints);
+    let (policies, watch_policies) = policies.watch(|_| {}, |_: &SpendPolicy| Hint::AllJobs, hints);
     let providers = Watched::new(Api::all(client.clone()), all(), shrink_metadata);
-    let (providers, watch_providers) = providers.watch((), move |_| offering.providers_changed(), any, hints);
-    let assignments = Watched::new(Api::all(client.clone()), all(), shrink_assignment);
+    let (providers, watch_providers) = providers.watch(move |_| offering.providers_changed(), any, hints);
+    let assignments = Watched::new(Api::all(client.clone()), all(), shrink_metadata);
     let (assignments, watch_assignments) =
-        assignments.watch((), move |event| holding.note(event), job_of_assignment, hints);
+        assignments.watch(move |event| holding.note(event), job_of_assignment, hints);
     let settlements = Watched::new(Api::namespaced(client.clone(), namespace), all(), shrink_settlement);
-    let (settlements, watch_settlements) = settlements.watch((), |_| {}, |_: &Settlement| Hint::AllJobs, hints);
-    let pods = Watched::new(pod_api, all().labels(names::LABEL_JOB_UID), shrink_metadata);
-    let (pods, watch_pods) = pods.watch(
-        pod_kind.clone(),
-        move |event| was_shown(&shown, event),
-        job_of_pod,
-        hints,
-    );
+    let (settlements, watch_settlements) = settlements.watch(|_| {}, |_: &Settlement| Hint::AllJobs, hints);
+    let of_jobs = all().labels(names::LABEL_JOB_UID);
+    let pods = Watched::new(Api::all(client.clone()), of_jobs, shrink_metadata);
+    let (pods, watch_pods) = pods.watch(move |event| was_shown(&shown, event), job_of_pod, hints);
     let watching = async move {
         tokio::join!(
             watch_jobs,
@@ -186,7 +107,6 @@ pub(super) fn watch_all(
             market,
             settlements,
             pods,
-            pod_kind,
         },
         watching,
     )
@@ -201,8 +121,7 @@ struct Watched<K> {
 
 impl<K> Watched<K>
 where
-    K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
-    K::DynamicType: Clone + Eq + Hash + Debug + Send + Sync + Unpin,
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
     fn new(api: Api<K>, config: watcher::Config, shrink: fn(&mut K)) -> Self {
         Self { api, config, shrink }
@@ -211,7 +130,6 @@ where
     /// A cache, and the future that fills it. `note` sees each event after the cache took it in, and before the hint.
     fn watch<N, H>(
         self,
-        kind: K::DynamicType,
         note: N,
         hint: H,
         hints: &UnboundedSender<Hint>,
@@ -220,7 +138,7 @@ where
         N: Fn(&Event<K>) + Send + 'static,
         H: Fn(&K) -> Hint + Send + 'static,
     {
-        let writer = reflector::store::Writer::new(kind);
+        let writer = reflector::store::Writer::default();
         let store = writer.as_reader();
         let hints = hints.clone();
         let watching = async move {
@@ -264,14 +182,6 @@ fn shrink_metadata<K: Resource>(object: &mut K) {
     object.annotations_mut().clear();
 }
 
-/// The sealed URLs and the engine are for the agent.
-fn shrink_assignment(assignment: &mut WorkAssignment) {
-    shrink_metadata(assignment);
-    assignment.spec.sealed.ciphertext = String::new();
-    assignment.spec.engine.args = Vec::new();
-    assignment.spec.engine.env = Vec::new();
-}
-
 /// Ledger entries and calldata are for the settlement process.
 fn shrink_settlement(settlement: &mut Settlement) {
     shrink_metadata(settlement);
@@ -287,7 +197,7 @@ fn job_itself(job: &InferenceJob) -> Hint {
     Hint::Job(ObjectRef::from_obj(job))
 }
 
-fn job_of_assignment(assignment: &WorkAssignment) -> Hint {
+fn job_of_assignment(assignment: &SlimAssignment) -> Hint {
     let job = &assignment.spec.job;
     Hint::Job(ObjectRef::new(&job.name).within(&job.namespace))
 }

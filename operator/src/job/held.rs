@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use kube::ResourceExt;
 use kube::runtime::watcher::Event;
-use spillway_crds::WorkAssignment;
-use spillway_crds::market::gpus_held;
+
+use super::projections::SlimAssignment;
 
 /// Namespace of a provider, and a host's name on the provider's cluster.
 pub(super) type Host = (String, String);
@@ -61,7 +61,7 @@ impl Held {
     }
 
     /// Takes a watch event in.
-    pub(super) fn note(&self, event: &Event<WorkAssignment>) {
+    pub(super) fn note(&self, event: &Event<SlimAssignment>) {
         let mut inner = self.inner();
         match event {
             Event::Init => inner.relisting = Some((HashSet::new(), Instant::now())),
@@ -146,11 +146,11 @@ impl Inner {
         self.counted.get(host).copied().unwrap_or_default()
     }
 
-    fn see(&mut self, assignment: &WorkAssignment) -> AssignmentName {
+    fn see(&mut self, assignment: &SlimAssignment) -> AssignmentName {
         let name = name_of(assignment);
         let entry = Entry {
             host: (name.0.clone(), assignment.spec.host.clone()),
-            gpus: gpus_held(assignment),
+            gpus: assignment.gpus_held(),
             standing: Standing::Seen,
         };
         self.put(name.clone(), entry);
@@ -232,7 +232,7 @@ fn subtract(sums: &mut HashMap<Host, u32>, host: &Host, gpus: u32) {
     }
 }
 
-fn name_of(assignment: &WorkAssignment) -> AssignmentName {
+fn name_of(assignment: &SlimAssignment) -> AssignmentName {
     (assignment.namespace().unwrap_or_default(), assignment.name_any())
 }
 

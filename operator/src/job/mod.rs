@@ -14,6 +14,7 @@ mod observe;
 pub mod observed;
 pub mod plan;
 mod progress;
+mod projections;
 mod promises;
 mod reservations;
 mod wants;

@@ -10,14 +10,14 @@ use kube::{Api, ResourceExt};
 use spillway_core::knowledge::Knowledge;
 use spillway_core::shard::{PublishedReport, ShardManifest, WorkReport};
 use spillway_crds::{
-    AttemptStatus, GpuProvider, InferenceJob, SettlementState, WorkAssignment, job_condition, names, provider_condition,
+    AttemptStatus, GpuProvider, InferenceJob, SettlementState, job_condition, names, provider_condition,
 };
 
-use super::caches::{SlimPod, SlimPodExt, is_controlled_by};
 use super::observed::{
     AssignmentFact, AttemptKey, Observed, PodFact, ProviderFact, RunnerPod, RunnerPods, SettlementFact,
 };
 use super::plan::{JOB_FINALIZER, awaits_publishing, questions, utc_date};
+use super::projections::{SlimAssignment, SlimPod, is_controlled_by};
 use super::{Context, ReconcileError};
 use crate::keys;
 use crate::pods::{attempt_pod, publish_name, same_attempt_pod, split_name};
@@ -130,7 +130,7 @@ fn is_lost(provider: &GpuProvider) -> bool {
     silent || provider.metadata.deletion_timestamp.is_some()
 }
 
-fn own_assignments(job: &InferenceJob, all: &[Arc<WorkAssignment>]) -> BTreeMap<AttemptKey, AssignmentFact> {
+fn own_assignments(job: &InferenceJob, all: &[Arc<SlimAssignment>]) -> BTreeMap<AttemptKey, AssignmentFact> {
     let own = all.iter().filter(|assignment| assignment.spec.job.uid == uid(job));
     own.filter_map(|assignment| {
         Some((
@@ -141,14 +141,14 @@ fn own_assignments(job: &InferenceJob, all: &[Arc<WorkAssignment>]) -> BTreeMap<
     .collect()
 }
 
-fn assignment_fact(assignment: &WorkAssignment) -> Option<AssignmentFact> {
+fn assignment_fact(assignment: &SlimAssignment) -> Option<AssignmentFact> {
     let namespace = assignment.namespace()?;
     let provider = namespace.strip_prefix(names::PROVIDER_NAMESPACE_PREFIX)?.to_owned();
     Some(AssignmentFact {
         name: assignment.name_any(),
         uid: assignment.uid()?,
         provider,
-        status: assignment.status.clone().unwrap_or_default(),
+        status: assignment.status.clone(),
         not_after: assignment.spec.not_after.clone(),
         deleting: assignment.metadata.deletion_timestamp.is_some(),
         namespace,
@@ -182,7 +182,7 @@ fn pod_fact(pod: &SlimPod, ours: bool) -> PodFact {
         ours,
         node: pod.spec.node_name.clone(),
         deleting: pod.metadata.deletion_timestamp.is_some(),
-        phase: pod.phase(),
+        phase: pod.status.phase.clone(),
     }
 }
 
@@ -220,7 +220,7 @@ fn runner_pods(context: &Context, job: &InferenceJob, name: fn(&str) -> String) 
     RunnerPods {
         pod: pod.map(|pod| RunnerPod {
             uid: pod.uid().unwrap_or_default(),
-            phase: pod.phase(),
+            phase: pod.status.phase.clone(),
             message: pod
                 .termination()
                 .and_then(|ended| ended.message.clone())

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use k8s_openapi::api::core::v1::{Affinity, NodeSelectorRequirement};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -26,7 +26,7 @@ const PRODUCTS: [(&str, u64, &str, u64); 8] = [
 const SEALING_KEY: &str = "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=";
 const REGIONS: [&str; 3] = ["eu", "us", "ap"];
 /// One GPU in four stands in a host with another one.
-const GPUS_PER_NODE: f64 = 1.25;
+const MEAN_OF_ONE: f64 = 1.25;
 const MOST_SHARDS: usize = 256;
 
 /// What a group of jobs asks for.
@@ -108,6 +108,8 @@ pub(crate) struct Sizes {
     pub pods: usize,
     pub nodes: usize,
     pub providers: usize,
+    /// GPUs of a host; every fourth has twice as many.
+    pub gpus: u32,
 }
 
 #[derive(Debug)]
@@ -123,12 +125,25 @@ impl Ground {
         let mut hosts = hosts_per_provider(sizes);
         let mut providers = Vec::new();
         for index in 0..sizes.providers {
-            providers.push(provider(&mut random, index, hosts.pop().unwrap_or_default())?);
+            providers.push(provider(
+                &mut random,
+                index,
+                hosts.pop().unwrap_or_default(),
+                sizes.gpus,
+            )?);
         }
         let offers: Vec<Offer> = providers
             .iter()
             .flat_map(|provider| offers_of(provider, &BTreeMap::new()))
             .collect();
+        let gpus: u32 = offers.iter().map(|offer| offer.gpus_total).sum();
+        ensure!(
+            sizes.pods <= usize::try_from(gpus)?,
+            "--pods {} cannot be placed on the {gpus} GPUs of --nodes {} with --node-gpus {}: raise one of these",
+            sizes.pods,
+            sizes.nodes,
+            sizes.gpus
+        );
         let jobs = jobs(&mut random, &offers, sizes.pods, namespace)?;
         Ok(Self {
             providers,
@@ -147,7 +162,7 @@ impl Ground {
     }
 }
 
-/// Host counts that sum to the number of nodes; every fourth host has two GPUs.
+/// Host counts that sum to the number of nodes.
 fn hosts_per_provider(sizes: Sizes) -> Vec<usize> {
     let (each, more) = (sizes.nodes / sizes.providers, sizes.nodes % sizes.providers);
     (0..sizes.providers)
@@ -155,7 +170,7 @@ fn hosts_per_provider(sizes: Sizes) -> Vec<usize> {
         .collect()
 }
 
-fn provider(random: &mut StdRng, index: usize, hosts: usize) -> anyhow::Result<GpuProvider> {
+fn provider(random: &mut StdRng, index: usize, hosts: usize, gpus_per_host: u32) -> anyhow::Result<GpuProvider> {
     let name = format!("owner-{index:03}");
     let (product, memory, capability, usual) = PRODUCTS[index % PRODUCTS.len()];
     let region = REGIONS[(index / PRODUCTS.len()) % REGIONS.len()];
@@ -165,7 +180,7 @@ fn provider(random: &mut StdRng, index: usize, hosts: usize) -> anyhow::Result<G
     let (accepted, rejected) = (random.random_range(10_u64..400), random.random_range(0_u64..3));
     let host = |host: usize| {
         let name_of_host = format!("gpu-{host:02}");
-        let gpus = if (index + host).is_multiple_of(4) { 2 } else { 1 };
+        let gpus = gpus_per_host * if (index + host).is_multiple_of(4) { 2 } else { 1 };
         json!({"name": name_of_host, "node": names::virtual_node(&name, &name_of_host), "product": product, "gpus": gpus,
             "memoryMebibytes": memory, "computeCapability": capability})
     };
@@ -308,9 +323,9 @@ pub(crate) fn class_of(name: &str) -> Option<usize> {
     CLASSES.iter().position(|class| class.name == prefix)
 }
 
-/// GPUs that `nodes` hosts have, and pods that make 80 % of them.
-pub(crate) fn usual_nodes(pods: usize) -> usize {
-    (pods as f64 / 0.8 / GPUS_PER_NODE).round() as usize
+/// Hosts whose GPUs are taken to 80 % by so many pods.
+pub(crate) fn usual_nodes(pods: usize, gpus: u32) -> usize {
+    (pods as f64 / 0.8 / (MEAN_OF_ONE * f64::from(gpus))).round() as usize
 }
 
 #[cfg(test)]
@@ -321,8 +336,9 @@ mod tests {
     fn demand_is_four_fifths_of_the_gpus_in_many_jobs() {
         let sizes = Sizes {
             pods: 5_000,
-            nodes: usual_nodes(5_000),
+            nodes: usual_nodes(5_000, 1),
             providers: 320,
+            gpus: 1,
         };
         let ground = Ground::new(sizes, "team-a").unwrap();
         assert_eq!(ground.offers.len(), 5_000);
@@ -338,6 +354,21 @@ mod tests {
             .iter()
             .filter(|offer| fitting(&requirements, offer).is_empty());
         assert_eq!(unfit.count(), 0);
+    }
+
+    #[test]
+    fn more_pods_than_gpus_are_refused() {
+        let sizes = Sizes {
+            pods: 100,
+            nodes: 8,
+            providers: 4,
+            gpus: 3,
+        };
+        let error = Ground::new(sizes, "team-a").unwrap_err().to_string();
+        assert!(
+            error.starts_with("--pods 100 cannot be placed on the 30 GPUs"),
+            "{error}"
+        );
     }
 
     #[test]

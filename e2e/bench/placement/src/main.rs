@@ -29,6 +29,9 @@ struct Settings {
     /// Virtual nodes; by default as many as the shards need.
     #[arg(long, env = "NODES")]
     nodes: Option<usize>,
+    /// GPUs of a node; every fourth has twice as many.
+    #[arg(long, env = "NODE_GPUS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    node_gpus: u32,
     #[arg(long, env = "PROVIDERS", default_value_t = 320)]
     providers: usize,
     /// Runs of each side, in turn.
@@ -63,8 +66,11 @@ async fn main() -> anyhow::Result<()> {
 async fn compare(settings: &Settings) -> anyhow::Result<()> {
     let sizes = Sizes {
         pods: settings.pods,
-        nodes: settings.nodes.unwrap_or_else(|| usual_nodes(settings.pods)),
+        nodes: settings
+            .nodes
+            .unwrap_or_else(|| usual_nodes(settings.pods, settings.node_gpus)),
         providers: settings.providers,
+        gpus: settings.node_gpus,
     };
     let ground = Ground::new(sizes, hub::TEAM)?;
     println!(

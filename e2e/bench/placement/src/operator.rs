@@ -1,10 +1,12 @@
 //! The part of the operator that places: its job controller.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use alloy_primitives::Address;
+use anyhow::Context;
 use object_store::aws::AmazonS3Builder;
-use object_store::memory::InMemory;
+use object_store::local::LocalFileSystem;
 use spillway_crds::{DataClass, names};
 use spillway_operator::accrual::SealedAttempts;
 use spillway_operator::dispatch::ChainPlace;
@@ -26,11 +28,13 @@ pub(crate) async fn run() -> anyhow::Result<()> {
         default_data_class: DataClass::Public,
         sealed: Arc::new(SealedAttempts::default()),
     };
-    job::run(client, settings, hub_store()?, CancellationToken::new()).await
+    let folder = std::env::var_os("STORE_FOLDER").context("STORE_FOLDER is not set")?;
+    let store = hub_store(Path::new(&folder))?;
+    job::run(client, settings, store, CancellationToken::new()).await
 }
 
-/// Objects in memory; URLs signed as the real store's are.
-fn hub_store() -> anyhow::Result<HubStore> {
+/// Objects in files, so that they do not count as the operator's memory; URLs signed as the real store's are.
+fn hub_store(folder: &Path) -> anyhow::Result<HubStore> {
     let signer = AmazonS3Builder::new()
         .with_bucket_name("spillway")
         .with_region("us-east-1")
@@ -41,7 +45,7 @@ fn hub_store() -> anyhow::Result<HubStore> {
         .build()?;
     let egress = "127.0.0.1:9".to_owned();
     Ok(HubStore::new(
-        Arc::new(InMemory::new()),
+        Arc::new(LocalFileSystem::new_with_prefix(folder)?),
         Arc::new(signer),
         object_store::path::Path::default(),
         egress,

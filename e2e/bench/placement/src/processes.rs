@@ -94,9 +94,14 @@ pub(crate) async fn extender(kubeconfig: &Path) -> anyhow::Result<(Process, Sock
 }
 
 /// The operator's job controller: this program again, told to play that part.
-pub(crate) fn operator(kubeconfig: &Path) -> anyhow::Result<Process> {
+pub(crate) fn operator(folder: &Path, kubeconfig: &Path) -> anyhow::Result<Process> {
+    let store = folder.join("store");
+    std::fs::create_dir_all(&store)?;
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg("operator").env("KUBECONFIG", kubeconfig);
+    command
+        .arg("operator")
+        .env("KUBECONFIG", kubeconfig)
+        .env("STORE_FOLDER", store);
     if std::env::var_os("RUST_LOG").is_none() {
         command.env("RUST_LOG", "warn");
     }

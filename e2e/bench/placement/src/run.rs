@@ -58,7 +58,7 @@ pub(crate) async fn ours(ground: &Ground) -> anyhow::Result<Outcome> {
     let hub = Hub::start(ground).await?;
     let (_extender, address) = processes::extender(&hub.kubeconfig).await?;
     let _scheduler = processes::our_scheduler(hub.folder(), &hub.kubeconfig, address)?;
-    let operator = processes::operator(&hub.kubeconfig)?;
+    let operator = processes::operator(hub.folder(), &hub.kubeconfig)?;
     scheduler_is_up(&hub, names::SCHEDULER_NAME).await?;
     operator_is_up(&hub).await?;
     let bound = Bound::watch(&hub);

@@ -11,8 +11,8 @@ use spillway_crds::{AttemptState, InferenceJob, names};
 use super::{ReconcileError, created, deleted, found, metadata_only, publish_event, uid};
 use crate::dispatch::mirror;
 use crate::job::Context;
-use crate::job::caches::is_controlled_by;
 use crate::job::observed::PodFact;
+use crate::job::projections::is_controlled_by;
 use crate::keys;
 use crate::pods::{attempt_pod, publish_pod, publish_secret, same_attempt_pod, split_pod, split_secret};
 

@@ -19,21 +19,16 @@ fn counted(held: &Held, on: &str) -> u32 {
     held.inner().counted(&host(on))
 }
 
-fn assignment(name: &str, host: &str, gpus: u32, state: &str) -> WorkAssignment {
+fn assignment(name: &str, host: &str, gpus: u32, state: &str) -> SlimAssignment {
     assignment_in(NAMESPACE, name, host, gpus, state)
 }
 
-pub(in crate::job) fn assignment_in(namespace: &str, name: &str, host: &str, gpus: u32, state: &str) -> WorkAssignment {
-    let order = json!({"chainId": 1, "contract": "0x", "payer": "0x", "provider": "0x", "unitPriceMicro": 1,
-        "upperBoundMicro": 1, "expiry": 1, "signature": "0x"});
+pub(in crate::job) fn assignment_in(namespace: &str, name: &str, host: &str, gpus: u32, state: &str) -> SlimAssignment {
     let object = json!({
-        "apiVersion": "spillway.dev/v1alpha1", "kind": "WorkAssignment",
         "metadata": {"namespace": namespace, "name": name},
         "spec": {
-            "job": {"namespace": "team-a", "name": "job", "uid": "uid"}, "shard": 0, "attempt": 0, "kind": "Work",
-            "host": host, "engine": {"image": "engine"}, "gpus": gpus, "cpu": "1", "memory": "1Gi",
-            "input": {"digest": "sha256:", "bytes": 1, "requests": 1}, "order": order,
-            "sealed": {"encapsulatedKey": "", "ciphertext": ""}, "egress": [], "notAfter": "2026-01-01T00:00:00Z",
+            "job": {"namespace": "team-a", "name": "job", "uid": "uid"}, "shard": 0, "attempt": 0,
+            "host": host, "gpus": gpus, "notAfter": "2026-01-01T00:00:00Z",
         },
         "status": {"state": state},
     });
