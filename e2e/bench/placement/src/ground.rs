@@ -25,8 +25,8 @@ const PRODUCTS: [(&str, u64, &str, u64); 8] = [
 /// Of all providers (the first public key of RFC 7748, 6.1): what is sealed to it is never opened here.
 const SEALING_KEY: &str = "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=";
 const REGIONS: [&str; 3] = ["eu", "us", "ap"];
-/// One GPU in four stands in a host with another one.
-const MEAN_OF_ONE: f64 = 1.25;
+/// GPUs of a node on average, as a multiple of `--node-gpus`: every fourth has twice as many.
+const MEAN_MULTIPLE: f64 = 1.25;
 const MOST_SHARDS: usize = 256;
 
 /// What a group of jobs asks for.
@@ -325,7 +325,7 @@ pub(crate) fn class_of(name: &str) -> Option<usize> {
 
 /// Hosts whose GPUs are taken to 80 % by so many pods.
 pub(crate) fn usual_nodes(pods: usize, gpus: u32) -> usize {
-    (pods as f64 / 0.8 / (MEAN_OF_ONE * f64::from(gpus))).round() as usize
+    (pods as f64 / 0.8 / (MEAN_MULTIPLE * f64::from(gpus))).round() as usize
 }
 
 #[cfg(test)]

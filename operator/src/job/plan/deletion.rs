@@ -11,7 +11,8 @@ use super::verification;
 /// Between looks at assignments and seals that are on their way.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
-/// Judges what can be judged, begins no check for it, and cancels what runs; `cleanup` then takes assignments and pods away; the last pass removes data and finalizer.
+/// Judges what can be judged, begins no check for it, and cancels what runs; `cleanup` then takes assignments and pods
+/// away; the last pass removes data and finalizer.
 pub(super) fn plan(draft: &mut Draft<'_>) {
     verification::judge(draft);
     draft.cancel_all("JobDeleted", "the job was deleted");
