@@ -33,6 +33,7 @@ until_true() {
 
 cast() { "$FOUNDRY/cast" "$@"; }
 chain() { jq -r ".$1" "$DEMO/chain.json"; }
+chain_answers() { cast block-number --rpc-url "$CHAIN_LOCAL" >/dev/null 2>&1; }
 key_address() { jq -r .address "$DEMO/keys/$1.json"; }
 
 # store METHOD PATH [CURL OPTION…]: one signed request to the S3 store from this machine.

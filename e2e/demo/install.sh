@@ -63,7 +63,7 @@ services() {
   hub -n spillway-e2e rollout status deployment/store deployment/chain --timeout=120s >/dev/null || services_failed
   printf 'user = "spillway:%s"\n' "$(store_secret)" >"$DEMO/store.curl"
   until_true 30 "the store's port" curl --silent "$STORE_LOCAL"
-  until_true 30 "the chain's port" cast block-number --rpc-url "$CHAIN_LOCAL"
+  until_true 30 "the chain's port" chain_answers
   local bucket
   for bucket in spillway tenant; do
     store HEAD "$bucket" --head >/dev/null 2>&1 || store PUT "$bucket" >/dev/null

@@ -203,11 +203,8 @@ async fn set_finalizers(context: &Context, job: &InferenceJob, finalizers: Vec<S
 
 /// This very version of the job: whoever changed its time to live meanwhile is heard.
 async fn delete_job(context: &Context, job: &InferenceJob) -> Result<(), ReconcileError> {
-    let parameters = DeleteParams::default().preconditions(Preconditions {
-        uid: job.uid(),
-        resource_version: job.resource_version(),
-    });
-    deleted(jobs(context, job).delete(&job.name_any(), &parameters).await)
+    let seen = only(job.uid(), job.resource_version());
+    deleted(jobs(context, job).delete(&job.name_any(), &seen).await)
 }
 
 /// The caches said that nothing is left; before the job goes, the API server is asked.
@@ -265,6 +262,11 @@ fn created<T>(result: kube::Result<T>) -> kube::Result<Option<T>> {
         Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(None),
         result => result.map(Some),
     }
+}
+
+/// Deletes the object of this UID alone, and in that version where one is given.
+fn only(uid: Option<String>, resource_version: Option<String>) -> DeleteParams {
+    DeleteParams::default().preconditions(Preconditions { uid, resource_version })
 }
 
 /// Turns "gone already" into success; a conflict says that the picture was old.

@@ -1,7 +1,7 @@
 //! WorkAssignments: created once their GPUs are reserved, deleted by UID, released when nothing is left.
 
 use jiff::Timestamp;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions};
+use kube::api::{ListParams, Patch, PatchParams};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 use rand::SeedableRng;
@@ -9,7 +9,7 @@ use serde_json::json;
 use spillway_crds::{ASSIGNMENT_FINALIZER, GpuProvider, InferenceJob, WorkAssignment, names};
 use tokio::sync::OnceCell;
 
-use super::{ReconcileError, created, deleted, found, metadata_only, order_key, uid};
+use super::{ReconcileError, created, deleted, found, metadata_only, only, order_key, uid};
 use crate::dispatch::{Handover, OrderKey, build_assignment};
 use crate::job::Context;
 
@@ -86,14 +86,7 @@ fn offered(provider: &GpuProvider, host: &str) -> u32 {
 
 pub(super) async fn delete(context: &Context, namespace: &str, name: &str, uid: &str) -> Result<(), ReconcileError> {
     let api: Api<WorkAssignment> = Api::namespaced(context.client.clone(), namespace);
-    let parameters = DeleteParams {
-        preconditions: Some(Preconditions {
-            uid: Some(uid.to_owned()),
-            resource_version: None,
-        }),
-        ..DeleteParams::default()
-    };
-    deleted(api.delete(name, &parameters).await)
+    deleted(api.delete(name, &only(Some(uid.to_owned()), None)).await)
 }
 
 /// Takes the finalizer off; the object must be the one that was seen, and still be on its way out.

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Pod, Secret};
-use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use spillway_core::shard::{PublishPlan, PublishedShard, ShardCount, SplitPlan, Unfinished};
 use spillway_crds::{AttemptState, InferenceJob, names};
 
-use super::{ReconcileError, created, deleted, found, metadata_only, publish_event, uid};
+use super::{ReconcileError, created, deleted, found, metadata_only, only, publish_event, uid};
 use crate::dispatch::mirror;
 use crate::job::Context;
 use crate::job::observed::PodFact;
@@ -89,15 +89,7 @@ pub(super) async fn delete_pod(
     uid: &str,
     resource_version: &str,
 ) -> Result<(), ReconcileError> {
-    let seen = Preconditions {
-        uid: Some(uid.to_owned()),
-        resource_version: Some(resource_version.to_owned()),
-    };
-    let parameters = DeleteParams {
-        preconditions: Some(seen),
-        ..DeleteParams::default()
-    }
-    .grace_period(0);
+    let parameters = only(Some(uid.to_owned()), Some(resource_version.to_owned())).grace_period(0);
     deleted(pods(context, job).delete(name, &parameters).await)?;
     context.caches.made.forget(&job.namespace().unwrap_or_default(), name);
     Ok(())
@@ -259,7 +251,7 @@ pub(super) async fn delete_runner(context: &Context, job: &InferenceJob, name: &
         .await?
         .filter(|secret| is_controlled_by(&secret.metadata, uid(job)))
     {
-        deleted(secrets.delete(name, &only(secret.uid())).await)?;
+        deleted(secrets.delete(name, &only(secret.uid(), None)).await)?;
     }
     let pods = pods(context, job);
     if let Some(pod) = pods
@@ -267,17 +259,7 @@ pub(super) async fn delete_runner(context: &Context, job: &InferenceJob, name: &
         .await?
         .filter(|pod| is_controlled_by(&pod.metadata, uid(job)))
     {
-        deleted(pods.delete(name, &only(pod.uid())).await)?;
+        deleted(pods.delete(name, &only(pod.uid(), None)).await)?;
     }
     Ok(())
-}
-
-fn only(uid: Option<String>) -> DeleteParams {
-    DeleteParams {
-        preconditions: Some(Preconditions {
-            uid,
-            resource_version: None,
-        }),
-        ..DeleteParams::default()
-    }
 }

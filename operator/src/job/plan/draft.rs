@@ -183,6 +183,11 @@ pub(super) fn awaits_verdict(attempt: &AttemptStatus) -> bool {
     attempt.state == AttemptState::Completed && attempt.verdict.is_none()
 }
 
+/// Whether it may still come to be owed.
+pub(super) fn is_open(attempt: &AttemptStatus) -> bool {
+    is_live(attempt.state) || awaits_verdict(attempt)
+}
+
 pub(super) fn is_accepted(attempt: &AttemptStatus) -> bool {
     attempt.verdict.as_ref().is_some_and(|verdict| verdict.accepted)
 }

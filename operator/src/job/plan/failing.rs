@@ -5,7 +5,7 @@ use spillway_crds::{AttemptKind, AttemptState, AttemptStatus, Condition, ShardSt
 
 use super::acceptance::Terms;
 use super::attempts::longest_run;
-use super::draft::{Draft, awaits_verdict, end, is_live};
+use super::draft::{Draft, awaits_verdict, end};
 use super::verification::Runs;
 
 /// A check, and one more run when that one disagrees.
@@ -13,11 +13,11 @@ const RUNS_TO_A_VERDICT: i32 = 2;
 
 /// Whether a failing job has no use for a live attempt: work, and checks of nothing.
 pub(super) fn is_stopped(shard: &ShardStatus, attempt: &AttemptStatus) -> bool {
-    attempt.kind == AttemptKind::Work || !is_open(shard)
+    attempt.kind == AttemptKind::Work || !has_open_result(shard)
 }
 
 /// Whether a result waits for runs that may still come.
-fn is_open(shard: &ShardStatus) -> bool {
+fn has_open_result(shard: &ShardStatus) -> bool {
     shard.state != ShardState::Failed && Runs::of(shard).work.is_some()
 }
 
@@ -26,7 +26,12 @@ pub(super) fn conclude(draft: &mut Draft<'_>, terms: &Terms) {
     let Some(target) = draft.condition(job_condition::FAILURE_TARGET).cloned() else {
         return;
     };
-    let open = draft.status.shards.iter().filter(|shard| is_open(shard)).count();
+    let open = draft
+        .status
+        .shards
+        .iter()
+        .filter(|shard| has_open_result(shard))
+        .count();
     let given_up = given_up(&target, terms);
     if open == 0 || draft.now >= given_up {
         return failed(draft, &target);
@@ -50,13 +55,11 @@ fn given_up(target: &Condition, terms: &Terms) -> Timestamp {
 fn failed(draft: &mut Draft<'_>, target: &Condition) {
     let Condition { reason, message, .. } = target;
     let time = draft.time();
-    for attempt in draft.status.shards.iter_mut().flat_map(|shard| &mut shard.attempts) {
-        if is_live(attempt.state) {
-            end(attempt, AttemptState::Cancelled, ("JobFailed", message), &time);
-        } else if awaits_verdict(attempt) {
-            let why = "the job failed, and no run of another owner came to compare it with";
-            end(attempt, AttemptState::Cancelled, ("NotChecked", why), &time);
-        }
+    draft.cancel_all("JobFailed", message);
+    let attempts = draft.status.shards.iter_mut().flat_map(|shard| &mut shard.attempts);
+    for attempt in attempts.filter(|attempt| awaits_verdict(attempt)) {
+        let why = "the job failed, and no run of another owner came to compare it with";
+        end(attempt, AttemptState::Cancelled, ("NotChecked", why), &time);
     }
     draft.set_condition(job_condition::FAILED, true, reason, message);
     draft.set_condition(job_condition::COMPLETE, false, reason, message);

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use spillway_core::money::MicroUsd;
 use spillway_crds::{AttemptKind, AttemptStatus, Cost, InferenceJobStatus, ShardStatus};
 
-use super::draft::{awaits_verdict, is_accepted, is_live};
+use super::draft::{is_accepted, is_open};
 
 fn attempts(status: &InferenceJobStatus) -> impl Iterator<Item = &AttemptStatus> {
     status.shards.iter().flat_map(|shard| &shard.attempts)
@@ -15,19 +15,17 @@ fn attempts(status: &InferenceJobStatus) -> impl Iterator<Item = &AttemptStatus>
 
 /// Upper bounds of attempts that run, or whose result waits for a verdict.
 pub fn reserved(status: &InferenceJobStatus) -> MicroUsd {
-    let open = attempts(status).filter(|attempt| is_live(attempt.state) || awaits_verdict(attempt));
+    let open = attempts(status).filter(|attempt| is_open(attempt));
     open.map(|attempt| MicroUsd(attempt.upper_bound_micro)).sum()
 }
 
 /// Room for the check of a shard's result, as long as none was begun: as much as the Work attempt may cost.
 pub(super) fn check_ahead(shard: &ShardStatus) -> MicroUsd {
-    let is_open = |attempt: &&AttemptStatus| is_live(attempt.state) || awaits_verdict(attempt);
     let open = |kind| {
         shard
             .attempts
             .iter()
-            .filter(is_open)
-            .find(move |attempt| attempt.kind == kind)
+            .find(move |attempt| attempt.kind == kind && is_open(attempt))
     };
     match (open(AttemptKind::Work), open(AttemptKind::Check)) {
         (Some(work), None) => MicroUsd(work.upper_bound_micro),

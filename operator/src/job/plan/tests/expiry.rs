@@ -2,17 +2,15 @@
 
 use spillway_crds::job_condition;
 
-use super::publishing::{TWO_HOURS, reason};
-use super::scenarios::{split, turn};
-use super::world::{JOB, World, offer};
+use super::publishing::{TWO_HOURS, after_turns, reason};
+use super::scenarios::paid;
+use super::world::World;
 use crate::job::observed::SettlementFact;
 
-/// Complete with one shard that is owed, unchecked.
+/// Complete, and not paid yet.
 fn complete(ttl: Option<u32>) -> World {
-    let job = format!("{JOB}  verification: {{maxShare: '0'}}\n");
-    let mut world = split(World::new(&job, vec![offer("a", 1, 900_000)]), 1);
+    let mut world = after_turns(2);
     world.observed.job.spec.ttl_seconds_after_finished = ttl;
-    turn(&mut world, "work");
     world.publisher_writes();
     world.settle("published");
     world
@@ -22,7 +20,7 @@ fn pay(world: &mut World) {
     world.observed.settlements = vec![SettlementFact {
         sequence: 1,
         is_final: true,
-        pays: [((0, 0), Vec::new())].into(),
+        pays: paid([(0, 0), (1, 0)]),
     }];
     world.settle("paid");
 }
@@ -59,10 +57,8 @@ fn a_job_that_is_not_paid_stays_and_one_that_asks_for_nothing() {
 
 #[test]
 fn a_failed_job_stays_until_what_it_has_is_published() {
-    let job = JOB.replace("parallelism: 2", "parallelism: 1") + "  verification: {maxShare: '0'}\n";
-    let mut world = split(World::new(&job, vec![offer("a", 1, 900_000)]), 2);
+    let mut world = after_turns(1);
     world.observed.job.spec.ttl_seconds_after_finished = Some(0);
-    turn(&mut world, "work");
     world.pass_time(TWO_HOURS);
     world.settle("late");
     pay(&mut world);

@@ -9,7 +9,7 @@ use spillway_core::money::UnitPrice;
 use spillway_crds::{AssignmentState, AttemptKind, AttemptState, AttemptStatus, PublishedResults, job_condition};
 
 use super::super::conditions::is_true;
-use super::super::draft::{awaits_verdict, is_live};
+use super::super::draft::{is_live, is_open};
 use super::super::ledger::{reserved, spent};
 use super::world::{JOB, World, forged_pod, offer, valid};
 use crate::job::plan::questions;
@@ -319,9 +319,8 @@ fn keep(promises: &mut Promises, world: &World) {
     assert!(!(complete && failed));
     let fails = is_true(&status.conditions, job_condition::FAILURE_TARGET);
     assert!(!failed || fails, "a job fails before it has failed");
-    let open = |attempt: &AttemptStatus| is_live(attempt.state) || awaits_verdict(attempt);
     assert!(
-        !failed || !world.attempts().iter().any(|(_, attempt)| open(attempt)),
+        !failed || !world.attempts().iter().any(|(_, attempt)| is_open(attempt)),
         "failed with something open"
     );
     assert!(

@@ -10,7 +10,7 @@ use super::world::{JOB, World, offer, report};
 pub(super) const TWO_HOURS: i64 = 7_200;
 
 /// Two shards, one after the other, nothing checked; the first `turns` are accepted.
-fn after_turns(turns: usize) -> World {
+pub(super) fn after_turns(turns: usize) -> World {
     let job = JOB.replace("parallelism: 2", "parallelism: 1") + "  verification: {maxShare: '0'}\n";
     let mut world = split(World::new(&job, vec![offer("a", 1, 900_000)]), 2);
     for _ in 0..turns {

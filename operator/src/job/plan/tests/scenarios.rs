@@ -61,7 +61,7 @@ fn happy_path() {
 }
 
 /// A batch of one leaf needs no proof; two prove each other.
-fn paid(attempts: impl IntoIterator<Item = (u32, u16)>) -> BTreeMap<(u32, u16), Proof> {
+pub(super) fn paid(attempts: impl IntoIterator<Item = (u32, u16)>) -> BTreeMap<(u32, u16), Proof> {
     let sibling = alloy_primitives::B256::repeat_byte(0xab);
     attempts.into_iter().map(|attempt| (attempt, vec![sibling])).collect()
 }
