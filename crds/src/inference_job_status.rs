@@ -158,9 +158,9 @@ pub struct AttemptStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub receipt: Option<Receipt>,
+    pub receipt: Option<Box<Receipt>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub verdict: Option<Verdict>,
+    pub verdict: Option<Box<Verdict>>,
     /// GPU-milliseconds that the amount follows from: min(runner's meter, wall time that the hub saw, what the bound
     /// pays for); fixed with the amount.
     #[serde(skip_serializing_if = "Option::is_none")]

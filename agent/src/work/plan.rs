@@ -176,7 +176,7 @@ fn next_status(assignment: &WorkAssignment, outcome: Outcome, policy: &Policy, n
                 message: None,
                 started_at: before.started_at.or(started),
                 finished_at: finished.or(Some(Time(now))),
-                receipt: Some(receipt),
+                receipt: Some(receipt.into()),
             },
         },
     }

@@ -36,7 +36,7 @@ fn attempt(number: u16, kind: AttemptKind, amount: u64, settlement: Option<u64>)
         order_expiry: Some(1_800_003_600),
         assigned_at: second(1_800_000_000),
         finished_at: second(1_800_000_095),
-        receipt: Some(receipt()),
+        receipt: Some(receipt().into()),
         amount_micro: Some(amount),
         settlement,
         ..AttemptStatus::default()
@@ -101,7 +101,10 @@ fn malformed_fields_are_named() {
         output_digest: "md5:00".to_owned(),
         ..receipt()
     };
-    assert_eq!(broken(&|it| it.receipt = Some(md5.clone())), "receipt.outputDigest");
+    assert_eq!(
+        broken(&|it| it.receipt = Some(md5.clone().into())),
+        "receipt.outputDigest"
+    );
     job.metadata.uid = None;
     let accepted = attempt(0, AttemptKind::Work, 5, None);
     assert_eq!(leaf_of(&job, 17, &accepted).unwrap_err().field, "metadata.uid");

@@ -5,6 +5,8 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use spillway_crds::AttemptStatus;
+
 use super::observed::{AttemptKey, PodFact};
 use crate::verification::{Compared, Examined};
 
@@ -88,9 +90,9 @@ impl Answers {
     }
 
     /// Once an attempt's pod UID is in the status, the status itself answers.
-    pub(super) fn forget_pods<'a>(&self, uids: impl Iterator<Item = &'a String>) {
+    pub(super) fn forget_pods<'a>(&self, attempts: impl Iterator<Item = &'a AttemptStatus>) {
         let mut pods = lock(&self.pods);
-        for uid in uids {
+        for uid in attempts.filter_map(|attempt| attempt.pod_uid.as_ref()) {
             pods.remove(uid);
         }
     }

@@ -12,6 +12,7 @@ mod stored;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
@@ -34,46 +35,66 @@ const ABREAST: usize = 8;
 const SOON: Duration = Duration::from_millis(1);
 
 /// `job` is no older than our own last write. Says when to go on if the plan was too much for one pass.
+///
+/// The plan is used up on the way: many jobs wait here, and records of candidates are large.
 pub(super) async fn apply(
     context: &Context,
     job: &InferenceJob,
-    plan: &JobPlan,
+    plan: JobPlan,
 ) -> Result<Option<Duration>, ReconcileError> {
-    let planned = InferenceJob {
-        status: Some(plan.status.clone()),
-        ..job.clone()
+    let is_news = job.status.as_ref() != Some(&plan.status);
+    let mut current = InferenceJob {
+        metadata: job.metadata.clone(),
+        spec: job.spec.clone(),
+        status: Some(plan.status),
     };
-    let (first, then): (Vec<&Action>, Vec<&Action>) = plan.actions.iter().partition(|action| action.precedes_status());
-    execute_all(context, &planned, &first).await?;
+    let (first, mut then): (Vec<Action>, Vec<Action>) = plan.actions.into_iter().partition(Action::precedes_status);
+    execute_all(context, &current, &first).await?;
+    drop(first);
     let started = Instant::now();
-    let mut current = planned;
-    if job.status.as_ref() != Some(&plan.status) {
+    if is_news {
         claim(context, job, &current)?;
         current = write_status(context, current).await?;
         context.reservations.written(&current);
     }
     context.progress.rest(uid(job), started.elapsed());
+    let all = then.len();
+    keep_one_pass(&mut then);
+    execute_all(context, &current, &then).await?;
+    context.answers.forget_pods(attempts_of(&current));
+    Ok((then.len() < all).then_some(SOON))
+}
+
+fn keep_one_pass(actions: &mut Vec<Action>) {
     let mut pods = 0;
-    let fits = |action: &&Action| {
-        pods += usize::from(matches!(action, Action::CreatePod { .. }));
-        pods <= PODS_PER_PASS || !matches!(action, Action::CreatePod { .. })
-    };
-    let fitting: Vec<&Action> = then.iter().copied().filter(fits).collect();
-    execute_all(context, &current, &fitting).await?;
-    Ok((fitting.len() < then.len()).then_some(SOON))
+    actions.retain(|action| {
+        let makes_a_pod = matches!(action, Action::CreatePod { .. });
+        pods += usize::from(makes_a_pod);
+        !makes_a_pod || pods <= PODS_PER_PASS
+    });
+}
+
+fn attempts_of(job: &InferenceJob) -> impl Iterator<Item = &AttemptStatus> {
+    let shards = job.status.iter().flat_map(|status| &status.shards);
+    shards.flat_map(|shard| &shard.attempts)
 }
 
 /// In order, but for neighbours that may run abreast. Those on their way are awaited even when one failed.
-async fn execute_all(context: &Context, job: &InferenceJob, actions: &[&Action]) -> Result<(), ReconcileError> {
+async fn execute_all(context: &Context, job: &InferenceJob, actions: &[Action]) -> Result<(), ReconcileError> {
     let handovers = Handovers::new(context, job);
     for group in actions.chunk_by(|one, other| one.runs_abreast() && other.runs_abreast()) {
-        let running: Vec<_> = group
-            .iter()
-            .map(|action| execute(context, job, &handovers, action))
-            .collect();
-        let mut results = futures::stream::iter(running).buffer_unordered(ABREAST);
+        let (mut waiting, mut running) = (group.iter(), FuturesUnordered::new());
         let mut outcome = Ok(());
-        while let Some(result) = results.next().await {
+        loop {
+            // Each begins when its turn comes: a request takes some KiB, and a group may have thousands.
+            let free = ABREAST.saturating_sub(running.len());
+            running.extend(
+                waiting
+                    .by_ref()
+                    .take(free)
+                    .map(|action| execute(context, job, &handovers, action)),
+            );
+            let Some(result) = running.next().await else { break };
             outcome = outcome.and(result);
         }
         outcome?;

@@ -18,7 +18,7 @@ use spillway_crds::{GpuProvider, InferenceJob, Settlement, SpendPolicy, names};
 use super::held::Held;
 use super::made_pods::MadePods;
 use super::market::{Market, MarketKeeper};
-use super::projections::{SlimAssignment, SlimPod};
+use super::projections::{SlimAssignment, SlimPod, controlling_job};
 
 pub(super) struct Caches {
     pub jobs: Store<InferenceJob>,
@@ -72,19 +72,19 @@ pub(super) fn watch_all(
     let shown = made.clone();
     let (holding, offering) = (held.clone(), market.clone());
     let any = |_: &_| Hint::AllJobs;
-    let jobs = Watched::new(Api::all(client.clone()), all(), shrink_metadata);
+    let jobs = Watched::new(Api::all(client.clone()), all(), shrink_job);
     let (jobs, watch_jobs) = jobs.watch(|_| {}, job_itself, hints);
     let policies = Watched::new(Api::all(client.clone()), all(), shrink_metadata);
     let (policies, watch_policies) = policies.watch(|_| {}, |_: &SpendPolicy| Hint::AllJobs, hints);
     let providers = Watched::new(Api::all(client.clone()), all(), shrink_metadata);
     let (providers, watch_providers) = providers.watch(move |_| offering.providers_changed(), any, hints);
-    let assignments = Watched::new(Api::all(client.clone()), all(), shrink_metadata);
+    let assignments = Watched::new(Api::all(client.clone()), all(), shrink_assignment);
     let (assignments, watch_assignments) =
         assignments.watch(move |event| holding.note(event), job_of_assignment, hints);
     let settlements = Watched::new(Api::namespaced(client.clone(), namespace), all(), shrink_settlement);
     let (settlements, watch_settlements) = settlements.watch(|_| {}, |_: &Settlement| Hint::AllJobs, hints);
     let of_jobs = all().labels(names::LABEL_JOB_UID);
-    let pods = Watched::new(Api::all(client.clone()), of_jobs, shrink_metadata);
+    let pods = Watched::new(Api::all(client.clone()), of_jobs, shrink_pod);
     let (pods, watch_pods) = pods.watch(move |event| was_shown(&shown, event), job_of_pod, hints);
     let watching = async move {
         tokio::join!(
@@ -182,6 +182,35 @@ fn shrink_metadata<K: Resource>(object: &mut K) {
     object.annotations_mut().clear();
 }
 
+/// Lists grow by doubling while they are read, from four elements on: of a shard with one attempt, three quarters are air.
+fn shrink_job(job: &mut InferenceJob) {
+    shrink_metadata(job);
+    if let Some(status) = &mut job.status {
+        status.shards.shrink_to_fit();
+        status
+            .shards
+            .iter_mut()
+            .for_each(|shard| shard.attempts.shrink_to_fit());
+    }
+}
+
+fn shrink_assignment(assignment: &mut SlimAssignment) {
+    shrink_metadata(assignment);
+    assignment.labels_mut().clear();
+    assignment.metadata.finalizers = None;
+}
+
+/// Labels of a job's pod say what its owner says.
+fn shrink_pod(pod: &mut SlimPod) {
+    shrink_metadata(pod);
+    if controlling_job(&pod.metadata).is_some() {
+        pod.labels_mut().clear();
+    }
+    if let Some(owners) = &mut pod.metadata.owner_references {
+        owners.shrink_to_fit();
+    }
+}
+
 /// Ledger entries and calldata are for the settlement process.
 fn shrink_settlement(settlement: &mut Settlement) {
     shrink_metadata(settlement);
@@ -203,6 +232,42 @@ fn job_of_assignment(assignment: &SlimAssignment) -> Hint {
 }
 
 fn job_of_pod(pod: &SlimPod) -> Hint {
-    let name = pod.labels().get(names::LABEL_JOB_NAME).cloned().unwrap_or_default();
-    Hint::Job(ObjectRef::new(&name).within(&pod.namespace().unwrap_or_default()))
+    let owner = controlling_job(&pod.metadata).map(|owner| &owner.name);
+    let name = owner.or_else(|| pod.labels().get(names::LABEL_JOB_NAME));
+    let name = name.map(String::as_str).unwrap_or_default();
+    Hint::Job(ObjectRef::new(name).within(&pod.namespace().unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn shrunk(owners: Value) -> SlimPod {
+        let labels = json!({names::LABEL_JOB_NAME: "by-label", names::LABEL_JOB_UID: "u"});
+        let pod = json!({"metadata": {"name": "p", "namespace": "team-a", "labels": labels, "ownerReferences": owners},
+            "spec": {}});
+        let mut pod = serde_json::from_value(pod).unwrap();
+        shrink_pod(&mut pod);
+        pod
+    }
+
+    fn owner(kind: &str, controller: bool) -> Value {
+        json!([{"apiVersion": "v1", "kind": kind, "name": "by-owner", "uid": "u", "controller": controller}])
+    }
+
+    #[test]
+    fn a_pod_is_of_the_job_that_controls_it_and_anyone_elses_of_the_one_that_it_names() {
+        let job = |pod: &SlimPod| match job_of_pod(pod) {
+            Hint::Job(job) => (job.name, job.namespace),
+            Hint::AllJobs => panic!("one job was to be looked at"),
+        };
+        let of = |name: &str| (name.to_owned(), Some("team-a".to_owned()));
+        let ours = shrunk(owner("InferenceJob", true));
+        assert_eq!((job(&ours), ours.labels().len()), (of("by-owner"), 0));
+        for strange in [owner("InferenceJob", false), owner("ReplicaSet", true), json!([])] {
+            assert_eq!(job(&shrunk(strange)), of("by-label"));
+        }
+    }
 }

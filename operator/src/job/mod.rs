@@ -248,20 +248,15 @@ async fn pass(context: &Context, job: &InferenceJob) -> Result<Duration, Reconci
         context.reservations.release(job);
         return Ok(planned.requeue_after);
     }
-    let uid = job.uid().unwrap_or_default();
+    let (uid, requeue_after) = (job.uid().unwrap_or_default(), planned.requeue_after);
     let before = context.progress.written(&uid);
-    let applied = apply::apply(context, job, &planned).await;
+    let applied = apply::apply(context, job, planned).await;
     let written = context
         .progress
         .written(&uid)
         .filter(|_| context.progress.written(&uid) != before);
     context.promises.lock().settle(&uid, written);
-    let requeue_after = applied?.map_or(planned.requeue_after, |sooner| sooner.min(planned.requeue_after));
-    let attempts = planned.status.shards.iter().flat_map(|shard| &shard.attempts);
-    context
-        .answers
-        .forget_pods(attempts.filter_map(|attempt| attempt.pod_uid.as_ref()));
-    Ok(requeue_after)
+    Ok(applied?.map_or(requeue_after, |sooner| sooner.min(requeue_after)))
 }
 
 /// One plan at a time, so that no two promise the same GPU.

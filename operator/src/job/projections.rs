@@ -1,7 +1,7 @@
 //! What the watch caches keep of pods and assignments: a few fields, for there are many.
 
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use kube::Resource;
 use kube::api::ObjectMeta;
 use serde::{Deserialize, Serialize};
@@ -91,9 +91,12 @@ impl SlimAssignment {
     }
 }
 
+/// The reference to the job that says it controls this object; an object has at most one controller.
+pub(super) fn controlling_job(metadata: &ObjectMeta) -> Option<&OwnerReference> {
+    let mut owners = metadata.owner_references.iter().flatten();
+    owners.find(|owner| owner.controller == Some(true) && owner.kind == InferenceJob::kind(&()))
+}
+
 pub(super) fn is_controlled_by(metadata: &ObjectMeta, job_uid: &str) -> bool {
-    let owners = metadata.owner_references.as_deref().unwrap_or_default();
-    owners
-        .iter()
-        .any(|owner| owner.controller == Some(true) && owner.kind == InferenceJob::kind(&()) && owner.uid == job_uid)
+    controlling_job(metadata).is_some_and(|owner| owner.uid == job_uid)
 }

@@ -4,7 +4,7 @@
 //! An expected attempt is promised a GPU on its node, or on the first of its candidates that has one left. Nothing is
 //! stored: promises follow from the jobs' statuses, as the watch shows them or as they were just planned.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kube::ResourceExt;
@@ -32,7 +32,12 @@ pub(super) struct Ledger {
     /// By UID.
     jobs: BTreeMap<String, JobPromises>,
     rankings: Rankings,
+    names: NodeNames,
 }
+
+/// One copy of each node's name: a node is a candidate of many attempts.
+#[derive(Debug, Default)]
+struct NodeNames(HashSet<Arc<str>>);
 
 #[derive(Debug, Default)]
 struct JobPromises {
@@ -59,9 +64,9 @@ struct Planned {
 struct Promise {
     gpus: u32,
     /// In rank order; the one node of an attempt that is bound.
-    nodes: Vec<String>,
+    nodes: Box<[Arc<str>]>,
     /// Positions of `nodes` in markets of that layout.
-    positions: (u64, Vec<usize>),
+    positions: (u64, Box<[u32]>),
     /// What will stand for it once it is handed over.
     assignment: Option<AssignmentName>,
 }
@@ -88,7 +93,7 @@ impl Ledger {
                 continue;
             }
             let gpus = promise.gpus;
-            let positions = promise.positions_in(market).iter().copied();
+            let positions = promise.positions_in(market);
             if let Some(count) = room
                 .take_first(positions, gpus)
                 .and_then(|position| promised.get_mut(position))
@@ -118,14 +123,18 @@ impl Ledger {
         for job in jobs {
             let Some(uid) = job.uid() else { continue };
             let mut promises = before.remove(&uid).unwrap_or_default();
-            promises.follow(job, default_data_class);
+            promises.follow(job, default_data_class, &mut self.names);
             self.jobs.insert(uid, promises);
+        }
+        if !before.is_empty() {
+            drop(before);
+            self.names.forget_unused();
         }
     }
 
     /// A plan was made; its status is about to be written.
     pub(super) fn plan(&mut self, job: &InferenceJob, status: &InferenceJobStatus) {
-        let promises = promises_of(job, status);
+        let promises = self.names.promises_of(job, status);
         let entry = self.jobs.entry(job.uid().unwrap_or_default()).or_default();
         entry.planned = Some(Planned {
             promises,
@@ -146,11 +155,11 @@ impl Ledger {
 }
 
 impl JobPromises {
-    fn follow(&mut self, job: &InferenceJob, default_data_class: DataClass) {
+    fn follow(&mut self, job: &InferenceJob, default_data_class: DataClass, names: &mut NodeNames) {
         let version = version_of(&job.metadata);
         if version == 0 || version != self.version {
             let status = job.status.as_ref();
-            self.shown = status.map(|status| promises_of(job, status)).unwrap_or_default();
+            self.shown = status.map(|status| names.promises_of(job, status)).unwrap_or_default();
             self.needs = Needs::of(job, default_data_class).map(Arc::new);
             self.wanted = wanted(job, status);
             self.version = version;
@@ -177,45 +186,62 @@ impl JobPromises {
 }
 
 impl Promise {
-    fn positions_in(&mut self, market: &Market) -> &[usize] {
+    fn positions_in(&mut self, market: &Market) -> impl Iterator<Item = usize> {
         if self.positions.0 != market.layout() || market.layout() == 0 {
             let positions = self.nodes.iter().filter_map(|node| market.position(node));
+            let positions = positions.filter_map(|position| u32::try_from(position).ok());
             self.positions = (market.layout(), positions.collect());
         }
-        &self.positions.1
+        let positions = self.positions.1.iter().copied();
+        positions.filter_map(|position| usize::try_from(position).ok())
     }
 }
 
-fn promises_of(job: &InferenceJob, status: &InferenceJobStatus) -> Vec<Promise> {
-    let attempts = status
-        .shards
-        .iter()
-        .flat_map(|shard| shard.attempts.iter().map(|attempt| (shard.index, attempt)));
-    let waiting = attempts.filter(|(_, attempt)| attempt.state == AttemptState::Expected);
-    let uid = job.uid().unwrap_or_default();
-    waiting
-        .map(|(shard, attempt)| promise(job.spec.resources.gpus, &uid, shard, attempt))
-        .collect()
+impl NodeNames {
+    fn promises_of(&mut self, job: &InferenceJob, status: &InferenceJobStatus) -> Vec<Promise> {
+        let attempts = status
+            .shards
+            .iter()
+            .flat_map(|shard| shard.attempts.iter().map(|attempt| (shard.index, attempt)));
+        let waiting = attempts.filter(|(_, attempt)| attempt.state == AttemptState::Expected);
+        let uid = job.uid().unwrap_or_default();
+        let promises = waiting.map(|(shard, attempt)| Promise {
+            gpus: job.spec.resources.gpus,
+            nodes: self.nodes_of(attempt),
+            positions: (0, Box::default()),
+            assignment: assignment_of(&uid, shard, attempt),
+        });
+        promises.collect()
+    }
+
+    fn nodes_of(&mut self, attempt: &AttemptStatus) -> Box<[Arc<str>]> {
+        let nodes = match &attempt.node {
+            Some(node) => std::slice::from_ref(node),
+            None => &attempt.candidates,
+        };
+        nodes.iter().map(|node| self.one(node)).collect()
+    }
+
+    fn one(&mut self, name: &str) -> Arc<str> {
+        if let Some(known) = self.0.get(name) {
+            return known.clone();
+        }
+        let name: Arc<str> = name.into();
+        self.0.insert(name.clone());
+        name
+    }
+
+    fn forget_unused(&mut self) {
+        self.0.retain(|name| Arc::strong_count(name) > 1);
+    }
 }
 
-fn promise(gpus: u32, uid: &str, shard: u32, attempt: &AttemptStatus) -> Promise {
-    let provider = attempt.provider.as_deref();
-    let assignment = provider.map(|provider| {
-        (
-            names::provider_namespace(provider),
-            names::assignment(uid, shard, attempt.number),
-        )
-    });
-    let nodes = match &attempt.node {
-        Some(node) => vec![node.clone()],
-        None => attempt.candidates.clone(),
-    };
-    Promise {
-        gpus,
-        nodes,
-        positions: (0, Vec::new()),
-        assignment,
-    }
+fn assignment_of(uid: &str, shard: u32, attempt: &AttemptStatus) -> Option<AssignmentName> {
+    let provider = attempt.provider.as_deref()?;
+    Some((
+        names::provider_namespace(provider),
+        names::assignment(uid, shard, attempt.number),
+    ))
 }
 
 #[cfg(test)]

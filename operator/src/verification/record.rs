@@ -105,7 +105,7 @@ fn stored(
         kind: attempt.kind,
         provider: attempt.provider.clone().ok_or_else(|| missing("attempt.provider"))?,
         order,
-        receipt: attempt.receipt.clone().ok_or_else(|| missing("attempt.receipt"))?,
+        receipt: *attempt.receipt.clone().ok_or_else(|| missing("attempt.receipt"))?,
         amount_micro: attempt.amount_micro.ok_or_else(|| missing("attempt.amountMicro"))?,
     })
 }

@@ -275,7 +275,7 @@ impl Maker {
             kind: AttemptKind::Work,
             provider: "bench".to_owned(),
             order: SignedOrder::new(chain::CHAIN_ID, self.contract, &order, &[0; 65])?,
-            receipt: attempt.receipt.clone().context("an attempt without a receipt")?,
+            receipt: *attempt.receipt.clone().context("an attempt without a receipt")?,
             amount_micro: attempt.amount_micro.unwrap_or_default(),
         };
         let key = StoredReceipt::key(uid, shard, 0);

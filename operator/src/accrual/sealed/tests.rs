@@ -10,13 +10,13 @@ fn accepted(number: u16, kind: AttemptKind) -> AttemptStatus {
     AttemptStatus {
         number,
         kind,
-        receipt: Some(honest_receipt()),
-        verdict: Some(Verdict {
+        receipt: Some(honest_receipt().into()),
+        verdict: Some(Box::new(Verdict {
             accepted: true,
             method: "ExactDigest".to_owned(),
             message: String::new(),
             compared_with: None,
-        }),
+        })),
         amount_micro: Some(20_000),
         ..attempt()
     }
@@ -55,9 +55,9 @@ fn work_and_check_are_owed() {
 #[test]
 fn what_is_not_accepted_not_complete_free_or_sealed_is_not_owed() {
     let rejected = |attempt: AttemptStatus| {
-        let verdict = attempt.verdict.map(|verdict| Verdict {
-            accepted: false,
-            ..verdict
+        let verdict = attempt.verdict.map(|mut verdict| {
+            verdict.accepted = false;
+            verdict
         });
         AttemptStatus { verdict, ..attempt }
     };

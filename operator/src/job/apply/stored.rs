@@ -17,13 +17,14 @@ pub(super) async fn split_inline(context: &Context, job: &InferenceJob) -> Resul
     let count = spillway_crds::market::validate(&job.spec)?.shards;
     let input = job.spec.input.inline.as_deref().unwrap_or_default();
     let (manifest, bodies) = shard::split(input.as_bytes(), count)?;
-    let mut puts = Vec::new();
-    for (entry, body) in manifest.shards.iter().zip(bodies) {
-        let key = keys::shard_input(uid(job), entry.index);
-        puts.push(async move { context.store.put(&key, body).await });
-    }
-    let puts = futures::stream::iter(puts).buffer_unordered(PUTS_AT_ONCE);
-    puts.try_collect::<()>().await?;
+    let inputs: Vec<_> = manifest
+        .shards
+        .iter()
+        .map(|entry| keys::shard_input(uid(job), entry.index))
+        .zip(bodies)
+        .collect();
+    let puts = futures::stream::iter(inputs).map(|(key, body)| async move { context.store.put(&key, body).await });
+    puts.buffer_unordered(PUTS_AT_ONCE).try_collect::<()>().await?;
     Ok(context
         .store
         .put(&keys::manifest(uid(job)), serde_json::to_vec(&manifest)?)

@@ -574,7 +574,10 @@ fn expect(
         created_at: Some(draft.time()),
         ..AttemptStatus::default()
     };
-    draft.status.shards[need.position].attempts.push(attempt);
+    let attempts = &mut draft.status.shards[need.position].attempts;
+    // Few shards ever have a second one, and room for four would be most of what a job takes.
+    attempts.reserve_exact(1);
+    attempts.push(attempt);
     Action::CreatePod {
         shard: need.shard,
         attempt: number,

@@ -220,7 +220,7 @@ fn pronounce(draft: &mut Draft<'_>, position: usize, decision: Decision) {
             attempt.billed_millis = Some(billed);
             attempt.amount_micro = Some(amount.0);
         }
-        attempt.verdict = Some(verdict);
+        attempt.verdict = Some(verdict.into());
     }
     if let Some(result) = decision.result {
         let shard = &mut draft.status.shards[position];

@@ -132,6 +132,19 @@ fn a_plan_counts_from_the_moment_it_was_made() {
     );
 }
 
+#[test]
+fn names_that_nobody_is_promised_are_forgotten() {
+    let (market, held) = (market(&[1, 1]), Held::default());
+    let mut ledger = Ledger::default();
+    let jobs = ["one", "two"].map(|uid| job(uid, 1, vec![attempt("Expected", &["n000", "n001"], None)]));
+    ledger.by_others("three", &jobs, &market, &held, DataClass::Public);
+    assert_eq!(ledger.names.0.len(), 2, "one copy each");
+    ledger.by_others("three", &jobs[1..], &market, &held, DataClass::Public);
+    assert_eq!(ledger.names.0.len(), 2);
+    ledger.by_others("three", &[], &market, &held, DataClass::Public);
+    assert!(ledger.names.0.is_empty());
+}
+
 proptest! {
     /// Jobs pin attempts one after the other, each to its best nodes with room, as placement does: as long as there are
     /// GPUs, no node is promised more than it has, and a ledger made anew (a restart) promises the same.

@@ -97,7 +97,7 @@ pub(crate) fn signed(mut receipt: Receipt, attempt: &AttemptStatus) -> Receipt {
 fn completed(receipt: Receipt) -> AttemptStatus {
     let attempt = attempt();
     AttemptStatus {
-        receipt: Some(signed(receipt, &attempt)),
+        receipt: Some(signed(receipt, &attempt).into()),
         ..attempt
     }
 }

@@ -9,13 +9,13 @@ use crate::verification::reputation_counts;
 fn judged(accepted: bool) -> AttemptStatus {
     let attempt = attempt();
     AttemptStatus {
-        receipt: Some(signed(honest_receipt(), &attempt)),
-        verdict: Some(Verdict {
+        receipt: Some(signed(honest_receipt(), &attempt).into()),
+        verdict: Some(Box::new(Verdict {
             accepted,
             method: "ExactDigest".to_owned(),
             message: String::new(),
             compared_with: Some(0),
-        }),
+        })),
         amount_micro: accepted.then_some(20_000),
         ..attempt
     }

@@ -382,7 +382,7 @@ impl World {
         let assignment = self.observed.assignments.get_mut(&(shard, attempt)).unwrap();
         assignment.status.state = state;
         if state == AssignmentState::Completed {
-            assignment.status.receipt = Some(receipt());
+            assignment.status.receipt = Some(receipt().into());
         }
         self.refresh_offers();
     }
