@@ -86,6 +86,11 @@ async fn compare(settings: &Settings) -> anyhow::Result<()> {
         ours.push(told("operator + extender", &ground, run::ours(&ground).await?)?);
         stock.push(told("stock scheduler", &ground, run::stock(&ground).await?)?);
     }
+    let most = told(
+        "pods by a plain client, no operator",
+        &ground,
+        run::no_operator(&ground).await?,
+    )?;
     told(
         "scheduler + extender alone",
         &ground,
@@ -95,9 +100,10 @@ async fn compare(settings: &Settings) -> anyhow::Result<()> {
     let excess: Result<Vec<f64>, _> = ours.iter().map(|outcome| over_optimum(&ground, outcome)).collect();
     let (fast, slow) = (speed(&ours), speed(&stock));
     println!(
-        "pods_per_second={fast:.0} vs_stock={:.2} price_over_optimum={:.4}",
+        "pods_per_second={fast:.0} vs_stock={:.2} price_over_optimum={:.4} vs_no_operator={:.2}",
         fast / slow,
-        median(excess?)
+        median(excess?),
+        fast / most.pods_per_second()
     );
     Ok(())
 }

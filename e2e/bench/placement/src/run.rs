@@ -95,22 +95,25 @@ pub(crate) async fn stock(ground: &Ground) -> anyhow::Result<Outcome> {
     clock.until(&bound, shards(ground)).await
 }
 
+/// Our profile and extender over pods that a plain client makes, pinned as the operator would. Nobody plans, writes
+/// assignments or keeps a status: what any operator with a pod per attempt could reach at most.
+pub(crate) async fn no_operator(ground: &Ground) -> anyhow::Result<Outcome> {
+    let hub = Hub::start(ground).await?;
+    let (_extender, address) = processes::extender(&hub.kubeconfig).await?;
+    let _scheduler = processes::our_scheduler(hub.folder(), &hub.kubeconfig, address)?;
+    let pods = pinned_pods(&hub, ground).await?;
+    scheduler_is_up(&hub, names::SCHEDULER_NAME).await?;
+    let bound = Bound::watch(&hub);
+    let clock = Clock::start(&hub).await?;
+    let api: Api<Pod> = Api::namespaced(hub.client.clone(), TEAM);
+    hub.create_all(&api, pods).await?;
+    clock.until_judged(&bound, shards(ground)).await
+}
+
 /// Our profile and extender over pods that are there already, pinned as the operator would.
 pub(crate) async fn scheduler_alone(ground: &Ground) -> anyhow::Result<Outcome> {
     let hub = Hub::start(ground).await?;
-    let jobs: Api<InferenceJob> = Api::namespaced(hub.client.clone(), TEAM);
-    let mut pods = Vec::new();
-    let mut free: HashMap<&str, u32> = HashMap::new();
-    free.extend(
-        ground
-            .offers
-            .iter()
-            .map(|offer| (offer.node.as_str(), offer.gpus_total)),
-    );
-    for job in &ground.jobs {
-        let made = accepted(&jobs, job).await?;
-        pods.extend(pinned_pods(ground, &made, &mut free)?);
-    }
+    let pods = pinned_pods(&hub, ground).await?;
     let api: Api<Pod> = Api::namespaced(hub.client.clone(), TEAM);
     hub.create_all(&api, pods).await?;
     let (_extender, address) = processes::extender(&hub.kubeconfig).await?;
@@ -133,11 +136,20 @@ async fn accepted(jobs: &Api<InferenceJob>, job: &InferenceJob) -> anyhow::Resul
         .await?)
 }
 
-fn pinned_pods<'a>(
-    ground: &'a Ground,
-    job: &InferenceJob,
-    free: &mut HashMap<&'a str, u32>,
-) -> anyhow::Result<Vec<Pod>> {
+/// A pod for each shard of jobs that it creates.
+async fn pinned_pods(hub: &Hub, ground: &Ground) -> anyhow::Result<Vec<Pod>> {
+    let jobs: Api<InferenceJob> = Api::namespaced(hub.client.clone(), TEAM);
+    let offers = ground.offers.iter();
+    let mut free = offers.map(|offer| (offer.node.as_str(), offer.gpus_total)).collect();
+    let mut pods = Vec::new();
+    for job in &ground.jobs {
+        let made = accepted(&jobs, job).await?;
+        pods.extend(pods_of(ground, &made, &mut free)?);
+    }
+    Ok(pods)
+}
+
+fn pods_of<'a>(ground: &'a Ground, job: &InferenceJob, free: &mut HashMap<&'a str, u32>) -> anyhow::Result<Vec<Pod>> {
     let valid = validate(&job.spec)?;
     let ranking = rank(&valid.requirement, &valid.weights, &ground.offers);
     let mut pods = Vec::new();
