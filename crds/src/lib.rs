@@ -4,6 +4,7 @@
 //! fails on drift). User-facing kinds: [`InferenceJob`], [`GpuProvider`], [`SpendPolicy`], [`Settlement`]; between
 //! hub and agent: [`ProviderInventory`] (claims), [`WorkAssignment`] (orders). May depend on `core` only.
 
+mod conditions;
 mod formats;
 mod gpu_provider;
 mod inference_job;
@@ -18,6 +19,7 @@ mod stored_receipt;
 mod stored_vouchers;
 mod work_assignment;
 
+pub use conditions::{find_status_condition, is_status_condition_true};
 pub use gpu_provider::*;
 pub use inference_job::*;
 pub use inference_job_status::*;

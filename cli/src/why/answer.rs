@@ -7,7 +7,7 @@ use serde::Serialize;
 use spillway_core::money::MicroUsd;
 use spillway_crds::{
     AttemptKind, AttemptState, AttemptStatus, Condition, InferenceJob, PlacementExplanation, ShardState, ShardStatus,
-    ShardSummary, job_condition,
+    ShardSummary, find_status_condition, is_status_condition_true, job_condition,
 };
 
 use super::Seen;
@@ -125,14 +125,8 @@ fn state(job: &InferenceJob) -> (State, Option<Condition>) {
     let Some(status) = &job.status else {
         return (State::NotSeen, None);
     };
-    let condition = |type_: &str| {
-        status
-            .conditions
-            .iter()
-            .find(|condition| condition.type_ == type_)
-            .cloned()
-    };
-    let holds = |type_: &str| condition(type_).is_some_and(|condition| condition.status == "True");
+    let condition = |type_: &str| find_status_condition(&status.conditions, type_).cloned();
+    let holds = |type_: &str| is_status_condition_true(&status.conditions, type_);
     if job.metadata.deletion_timestamp.is_some() {
         return (State::Deleting, None);
     }

@@ -100,9 +100,8 @@ fn latencies(status: &GpuProviderStatus) -> Latencies {
 
 /// Ready says that heartbeats are fresh; a provider that is being removed takes nothing new.
 fn takes_work(provider: &GpuProvider, status: &GpuProviderStatus) -> bool {
-    let ready =
-        |condition: &crate::Condition| condition.type_ == provider_condition::READY && condition.status == "True";
-    provider.metadata.deletion_timestamp.is_none() && status.conditions.iter().any(ready)
+    let ready = crate::is_status_condition_true(&status.conditions, provider_condition::READY);
+    provider.metadata.deletion_timestamp.is_none() && ready
 }
 
 /// GPUs that an assignment holds on its host: all until it ended. One that is being deleted still holds them until the

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use spillway_crds::{AttemptState, AttemptStatus, Condition, InferenceJob, job_condition};
+use spillway_crds::{AttemptState, AttemptStatus, Condition, InferenceJob, find_status_condition, job_condition};
 
 /// Whether a condition of the job has this status.
 pub fn holds(job: &InferenceJob, condition: &str, status: &str) -> bool {
@@ -10,8 +10,7 @@ pub fn holds(job: &InferenceJob, condition: &str, status: &str) -> bool {
 }
 
 fn find<'a>(job: &'a InferenceJob, condition: &str) -> Option<&'a Condition> {
-    let conditions = &job.status.as_ref()?.conditions;
-    conditions.iter().find(|found| found.type_ == condition)
+    find_status_condition(&job.status.as_ref()?.conditions, condition)
 }
 
 /// Reason and message of condition Placeable.

@@ -31,7 +31,7 @@ use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Client, ResourceExt};
 use spillway_crds::market::SpecError;
-use spillway_crds::{DataClass, InferenceJob, job_condition, names};
+use spillway_crds::{DataClass, InferenceJob, is_status_condition_true, job_condition, names};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -214,19 +214,18 @@ fn queue(context: Arc<Context>, hinted: UnboundedReceiver<Hint>) -> impl Stream<
 
 /// Jobs whose story goes on; one that is to be deleted a while after its end is among them.
 fn unsettled(jobs: &[Arc<InferenceJob>]) -> Vec<ObjectRef<InferenceJob>> {
-    let is_settled = |job: &InferenceJob| {
-        let conditions = job.status.iter().flat_map(|status| &status.conditions);
-        conditions
-            .into_iter()
-            .any(|condition| condition.type_ == job_condition::SETTLED && condition.status == "True")
-    };
     let ends =
         |job: &InferenceJob| job.metadata.deletion_timestamp.is_some() || job.spec.ttl_seconds_after_finished.is_some();
-    let open = |job: &Arc<InferenceJob>| !is_settled(job) || ends(job);
+    let open = |job: &Arc<InferenceJob>| !is_true(job, job_condition::SETTLED) || ends(job);
     jobs.iter()
         .filter(|job| open(job))
         .map(|job| ObjectRef::from_obj(&**job))
         .collect()
+}
+
+fn is_true(job: &InferenceJob, type_: &str) -> bool {
+    let status = job.status.as_ref();
+    status.is_some_and(|status| is_status_condition_true(&status.conditions, type_))
 }
 
 async fn reconcile(job: Arc<InferenceJob>, context: Arc<Context>) -> Result<Action, ReconcileError> {

@@ -10,7 +10,8 @@ use kube::{Api, ResourceExt};
 use spillway_core::knowledge::Knowledge;
 use spillway_core::shard::{PublishedReport, ShardManifest, WorkReport};
 use spillway_crds::{
-    AttemptStatus, GpuProvider, InferenceJob, SettlementState, job_condition, names, provider_condition,
+    AttemptStatus, GpuProvider, InferenceJob, SettlementState, find_status_condition, job_condition, names,
+    provider_condition,
 };
 
 use super::observed::{
@@ -18,7 +19,7 @@ use super::observed::{
 };
 use super::plan::{JOB_FINALIZER, awaits_publishing, questions, utc_date};
 use super::projections::{SlimAssignment, SlimPod, is_controlled_by};
-use super::{Context, ReconcileError};
+use super::{Context, ReconcileError, is_true};
 use crate::keys;
 use crate::pods::{attempt_pod, publish_name, same_attempt_pod, split_name};
 use crate::store::StoreError;
@@ -79,13 +80,6 @@ pub(super) async fn observe(context: &Context, job: &InferenceJob) -> Result<Obs
     })
 }
 
-fn is_true(job: &InferenceJob, type_: &str) -> bool {
-    let conditions = job.status.iter().flat_map(|status| &status.conditions);
-    conditions
-        .into_iter()
-        .any(|condition| condition.type_ == type_ && condition.status == "True")
-}
-
 /// Nothing new is started for it: market and manifest are of no interest.
 fn is_over(job: &InferenceJob) -> bool {
     let ended = is_true(job, job_condition::COMPLETE) || is_true(job, job_condition::FAILED);
@@ -123,10 +117,9 @@ fn providers(context: &Context) -> BTreeMap<String, ProviderFact> {
 
 /// Declared silent, or on its way out.
 fn is_lost(provider: &GpuProvider) -> bool {
-    let conditions = provider.status.iter().flat_map(|status| &status.conditions);
-    let silent = conditions.into_iter().any(|condition| {
-        condition.type_ == provider_condition::READY && condition.status == "False" && condition.reason == SILENT
-    });
+    let conditions = provider.status.as_ref().map(|status| status.conditions.as_slice());
+    let ready = find_status_condition(conditions.unwrap_or_default(), provider_condition::READY);
+    let silent = ready.is_some_and(|ready| ready.status == "False" && ready.reason == SILENT);
     silent || provider.metadata.deletion_timestamp.is_some()
 }
 

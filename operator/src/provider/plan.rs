@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use spillway_crds::{GpuProvider, GpuProviderStatus, ProbeTarget, ProviderInventorySpec, names, provider_condition};
+use spillway_crds::{
+    GpuProvider, GpuProviderStatus, ProbeTarget, ProviderInventorySpec, is_status_condition_true, names,
+    provider_condition,
+};
 
 use super::facts::{ClaimError, facts};
 use super::heartbeat::Liveness;
@@ -244,10 +247,7 @@ fn distances(judged: &Judged) -> Fact {
 }
 
 fn is_true(status: &GpuProviderStatus, kind: &str) -> bool {
-    status
-        .conditions
-        .iter()
-        .any(|condition| condition.type_ == kind && condition.status == "True")
+    is_status_condition_true(&status.conditions, kind)
 }
 
 fn set(conditions: &mut Vec<Condition>, kind: &str, fact: &Fact, generation: Option<i64>, now: &Time) {

@@ -3,7 +3,7 @@
 
 use spillway_core::results::{self, ResultError};
 use spillway_core::shard::{self, PublishedErrors, PublishedReport};
-use spillway_crds::{Condition, InferenceJob, job_condition};
+use spillway_crds::{InferenceJob, find_status_condition, job_condition};
 
 use super::{ReconcileError, uid};
 use crate::keys;
@@ -28,8 +28,10 @@ pub(super) fn accepted_results(job: &InferenceJob) -> Vec<(u32, u16, String)> {
 /// batches.
 pub(super) fn unfinished(job: &InferenceJob) -> Option<(Vec<u32>, ResultError)> {
     let status = job.status.as_ref()?;
-    let failed = |condition: &&Condition| condition.type_ == job_condition::FAILED && condition.status == "True";
-    let failed = status.conditions.iter().find(failed)?;
+    let failed = find_status_condition(&status.conditions, job_condition::FAILED)?;
+    if failed.status != "True" {
+        return None;
+    }
     let expired = failed.reason == "DeadlineExceeded";
     let error = ResultError {
         code: if expired { "batch_expired" } else { "batch_failed" }.to_owned(),

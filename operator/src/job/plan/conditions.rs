@@ -1,6 +1,6 @@
 //! Conditions of a job. The transition time moves only when the status changes.
 
-use spillway_crds::{Condition, Time};
+use spillway_crds::{Condition, Time, find_status_condition};
 
 /// Sets a condition; an equal one stays as it is.
 pub(super) fn set(
@@ -11,8 +11,7 @@ pub(super) fn set(
     (generation, now): (Option<i64>, &Time),
 ) {
     let status = if holds { "True" } else { "False" };
-    let before = conditions.iter().find(|condition| condition.type_ == type_);
-    let since = before
+    let since = find_status_condition(conditions, type_)
         .filter(|condition| condition.status == status)
         .map(|condition| &condition.last_transition_time);
     let condition = Condition {
@@ -27,10 +26,4 @@ pub(super) fn set(
         Some(place) => *place = condition,
         None => conditions.push(condition),
     }
-}
-
-pub(super) fn is_true(conditions: &[Condition], type_: &str) -> bool {
-    conditions
-        .iter()
-        .any(|condition| condition.type_ == type_ && condition.status == "True")
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use spillway_crds::{
-    AttemptKind, AttemptState, AttemptStatus, Condition, InferenceJobStatus, ShardStatus, Time, job_condition,
+    AttemptKind, AttemptState, AttemptStatus, Condition, InferenceJobStatus, ShardStatus, Time, find_status_condition,
+    is_status_condition_true, job_condition,
 };
 
 use super::super::observed::{AttemptKey, Observed};
@@ -81,11 +82,11 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn condition(&self, type_: &str) -> Option<&Condition> {
-        self.status.conditions.iter().find(|condition| condition.type_ == type_)
+        find_status_condition(&self.status.conditions, type_)
     }
 
     pub(super) fn condition_holds(&self, type_: &str) -> bool {
-        conditions::is_true(&self.status.conditions, type_)
+        is_status_condition_true(&self.status.conditions, type_)
     }
 
     /// Complete or failed: no stage may start anything any more.

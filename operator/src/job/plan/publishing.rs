@@ -4,11 +4,13 @@
 use jiff::{SignedDuration, Timestamp};
 use spillway_core::knowledge::Knowledge;
 use spillway_core::shard::PublishedReport;
-use spillway_crds::{InferenceJobStatus, PublishedErrors, PublishedResults, ShardState, ShardStatus, job_condition};
+use spillway_crds::{
+    InferenceJobStatus, PublishedErrors, PublishedResults, ShardState, ShardStatus, is_status_condition_true,
+    job_condition,
+};
 
 use super::super::observed::RunnerPod;
 use super::action::Action;
-use super::conditions;
 use super::draft::Draft;
 
 /// A failed publisher is made anew after this long: the output store may have been away.
@@ -18,7 +20,7 @@ const RETRY_AFTER: SignedDuration = SignedDuration::from_secs(30);
 pub fn awaits_publishing(status: &InferenceJobStatus) -> bool {
     let accepted = |shard: &ShardStatus| shard.state == ShardState::Accepted;
     let mut shards = status.shards.iter();
-    let due = if conditions::is_true(&status.conditions, job_condition::FAILED) {
+    let due = if is_status_condition_true(&status.conditions, job_condition::FAILED) {
         shards.any(accepted)
     } else {
         !status.shards.is_empty() && shards.all(accepted)

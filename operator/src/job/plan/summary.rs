@@ -1,10 +1,10 @@
 //! The parts of the status that follow from the rest: states of shards, counts, usage, cost, phase.
 
 use spillway_crds::{
-    AttemptKind, AttemptState, InferenceJobStatus, ShardState, ShardStatus, ShardSummary, Usage, job_condition,
+    AttemptKind, AttemptState, InferenceJobStatus, ShardState, ShardStatus, ShardSummary, Usage,
+    is_status_condition_true, job_condition,
 };
 
-use super::conditions::is_true;
 use super::draft::{Draft, has_live, run_of};
 use super::ledger;
 
@@ -70,13 +70,13 @@ fn phase(draft: &Draft<'_>) -> &'static str {
     } = &draft.status;
     if draft.observed.is_deleting() {
         "Deleting"
-    } else if is_true(conditions, job_condition::FAILED) {
+    } else if is_status_condition_true(conditions, job_condition::FAILED) {
         "Failed"
-    } else if is_true(conditions, job_condition::COMPLETE) {
+    } else if is_status_condition_true(conditions, job_condition::COMPLETE) {
         "Complete"
-    } else if !is_true(conditions, job_condition::ACCEPTED) {
+    } else if !is_status_condition_true(conditions, job_condition::ACCEPTED) {
         "NotAccepted"
-    } else if !is_true(conditions, job_condition::SPLIT) {
+    } else if !is_status_condition_true(conditions, job_condition::SPLIT) {
         "Splitting"
     } else if summary.accepted == summary.total {
         "Publishing"

@@ -6,9 +6,11 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use spillway_core::knowledge::Knowledge;
 use spillway_core::money::UnitPrice;
-use spillway_crds::{AssignmentState, AttemptKind, AttemptState, AttemptStatus, PublishedResults, job_condition};
+use spillway_crds::{
+    AssignmentState, AttemptKind, AttemptState, AttemptStatus, PublishedResults, is_status_condition_true,
+    job_condition,
+};
 
-use super::super::conditions::is_true;
 use super::super::draft::{is_live, is_open};
 use super::super::ledger::{reserved, spent};
 use super::world::{JOB, World, forged_pod, offer, valid};
@@ -313,11 +315,11 @@ fn keep(promises: &mut Promises, world: &World) {
         "an acceptance was changed"
     );
     let [complete, failed] =
-        [job_condition::COMPLETE, job_condition::FAILED].map(|kind| is_true(&status.conditions, kind));
+        [job_condition::COMPLETE, job_condition::FAILED].map(|kind| is_status_condition_true(&status.conditions, kind));
     assert!(!promises.complete || complete, "S8: no longer complete");
     assert!(!promises.failed || failed, "S8: no longer failed");
     assert!(!(complete && failed));
-    let fails = is_true(&status.conditions, job_condition::FAILURE_TARGET);
+    let fails = is_status_condition_true(&status.conditions, job_condition::FAILURE_TARGET);
     assert!(!failed || fails, "a job fails before it has failed");
     assert!(
         !failed || !world.attempts().iter().any(|(_, attempt)| is_open(attempt)),
