@@ -3,36 +3,26 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::api::{ListParams, Patch, PatchParams};
-use serde_json::json;
+use kube::api::ListParams;
 use spillway_crds::{WorkAssignment, job_condition, names};
-use spillway_e2e_scenarios::{Scene, TENANT, golden, story, until};
+use spillway_e2e_scenarios::{Installed, Scene, TENANT, golden, set_variable, story, until};
 
 /// Where kube-scheduler asks, and where nobody asks.
 const ASKED: &str = "127.0.0.1:8888";
 const UNASKED: &str = "127.0.0.1:8889";
-const ROLLED_WITHIN: Duration = Duration::from_secs(240);
 const WAITS_WITHIN: Duration = Duration::from_secs(180);
 const COMPLETE_WITHIN: Duration = Duration::from_secs(240);
 
 /// Lets the extender listen there, and waits until only such a scheduler is left.
 async fn extender_listens(scene: &Scene, address: &str) -> anyhow::Result<()> {
-    let deployments = Api::<Deployment>::namespaced(scene.ground.hub.clone(), names::SYSTEM_NAMESPACE);
-    let plugin = json!({"name": "plugin", "env": [{"name": "LISTEN", "value": address}]});
-    let patch = Patch::Strategic(json!({"spec": {"template": {"spec": {"containers": [plugin]}}}}));
-    let changed = deployments
-        .patch("spillway-scheduler", &PatchParams::default(), &patch)
-        .await?;
-    let generation = changed.metadata.generation;
-    until("a scheduler with the other extender", ROLLED_WITHIN, async || {
-        let status = deployments.get("spillway-scheduler").await?.status.unwrap_or_default();
-        let counts = [status.replicas, status.updated_replicas, status.available_replicas];
-        Ok((status.observed_generation >= generation && counts == [Some(1); 3]).then_some(()))
-    })
-    .await
+    let plugin = Installed {
+        namespace: names::SYSTEM_NAMESPACE,
+        deployment: "spillway-scheduler",
+        container: "plugin",
+    };
+    set_variable(&scene.ground.hub, plugin, "LISTEN", Some(address)).await
 }
 
 /// Why the job's pod is not bound yet.

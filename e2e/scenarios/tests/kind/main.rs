@@ -6,6 +6,7 @@ mod budget;
 mod capacity;
 mod choice;
 mod deletion;
+mod elastic;
 mod explain;
 mod extender;
 mod forgery;
