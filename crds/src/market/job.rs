@@ -197,7 +197,7 @@ pub fn requirement(spec: &InferenceJobSpec, least: DataClass) -> Result<Requirem
         work_time: positive("spec.execution.shardTimeout", &spec.execution.shard_timeout)?,
         excluded_providers: BTreeSet::new(),
     };
-    check_classes(&requirement)?;
+    check_classes(&requirement, least)?;
     Ok(requirement)
 }
 
@@ -210,13 +210,17 @@ pub fn budget(spec: &InferenceJobSpec) -> Result<MicroUsd, SpecError> {
 }
 
 /// A job whose classes are all closed to its data could never be placed.
-fn check_classes(requirement: &Requirement) -> Result<(), SpecError> {
+fn check_classes(requirement: &Requirement, least: DataClass) -> Result<(), SpecError> {
     let data = requirement.data_class;
     let open = requirement.classes.iter().any(|class| data.allows(*class));
     if requirement.classes.is_empty() || open {
         return Ok(());
     }
-    let message = format!("none of these classes may hold {data:?} data: add Private, or lower spec.data.class");
+    let message = if data == least.into() {
+        format!("none of these classes may hold {data:?} data, which this hub sets for every job: add Private")
+    } else {
+        format!("none of these classes may hold {data:?} data: add Private, or lower spec.data.class")
+    };
     Err(SpecError {
         field: "spec.placement.classes",
         message,

@@ -242,6 +242,14 @@ fn a_job_may_tighten_the_hubs_data_class_never_loosen_it() {
     assert_eq!(of(None, Public), Ok(Public.into()));
     assert_eq!(of(None, Restricted), Ok(Restricted.into()));
     assert_eq!(of(Some(Restricted), Internal), Ok(Restricted.into()));
+    // The fix is one that the job can make.
+    let abroad = |class: Option<DataClass>| {
+        let mut spec = spec("/placement/classes", json!(["Decentralized"]));
+        spec.data.class = class;
+        validate_under(&spec, Internal).unwrap_err().message
+    };
+    assert!(abroad(None).contains("this hub sets for every job: add Private"));
+    assert!(abroad(Some(Restricted)).contains("or lower spec.data.class"));
     let refused = of(Some(Public), Internal).unwrap_err();
     assert_eq!(refused.field, "spec.data.class");
     assert!(refused.message.contains("leave it out"), "{refused}");

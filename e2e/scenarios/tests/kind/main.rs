@@ -5,6 +5,7 @@ mod admission;
 mod budget;
 mod capacity;
 mod choice;
+mod data_class;
 mod deletion;
 mod elastic;
 mod explain;
