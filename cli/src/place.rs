@@ -5,7 +5,7 @@ use anyhow::{Context, bail};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Client;
 use kube::api::Api;
-use spillway_crds::names;
+use spillway_crds::{DataClass, names};
 use spillway_settlement::chain::{Chain, Confirm, Place, Reach};
 
 use crate::connect::Connection;
@@ -51,6 +51,14 @@ pub(crate) async fn settings(client: &Client) -> anyhow::Result<ConfigMap> {
             names::SYSTEM_NAMESPACE
         )
     })
+}
+
+/// What holds for a job that names no data class; `None` when it cannot be asked.
+pub(crate) async fn default_data_class(client: &Client) -> Option<DataClass> {
+    let data = settings(client).await.ok()?.data?;
+    // A hub whose chart is older has no such setting, and no default but Public.
+    let class = data.get("defaultDataClass").map_or("Public", String::as_str);
+    serde_json::from_value(class.into()).ok()
 }
 
 async fn place(connection: &Connection, arguments: &ChainArguments) -> anyhow::Result<Place> {

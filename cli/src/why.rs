@@ -8,10 +8,11 @@ mod text;
 use anyhow::Context;
 use jiff::Timestamp;
 use kube::api::Api;
-use spillway_crds::{InferenceJob, SpendPolicy};
+use spillway_crds::{DataClass, InferenceJob, SpendPolicy};
 
 use crate::connect::{Connection, Hub};
 use crate::market::{Market, is_forbidden, is_not_found};
+use crate::place::default_data_class;
 use crate::{Code, Output};
 use answer::Answer;
 
@@ -42,6 +43,7 @@ pub(crate) async fn run(hub: &Hub, arguments: Arguments) -> anyhow::Result<Code>
     let seen = Seen {
         policy: policy_of(&connection, &job).await?,
         market: market(&connection).await?,
+        least_data_class: default_data_class(&connection.client).await,
         job,
     };
     let mut answer = Answer::of(&seen, arguments.shard, Timestamp::now())?;
@@ -60,6 +62,8 @@ struct Seen {
     job: InferenceJob,
     market: Option<Market>,
     policy: Option<SpendPolicy>,
+    /// Of every job.
+    least_data_class: Option<DataClass>,
 }
 
 /// The job's own status tells the story too: whoever may not read the market still gets that.

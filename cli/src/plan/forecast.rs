@@ -141,7 +141,7 @@ impl Forecast {
         let terms = &seen.manifest.terms;
         let offers = seen.market.offers();
         let ranking = ranking(terms, &offers);
-        let needs = terms.needs(&terms.requirement);
+        let needs = terms.needs(&terms.requirement, seen.manifest.least_data_class);
         let change = smallest_change(|offer| needs.of(offer), &offers, Capacity::Idle);
         let by_node: BTreeMap<&str, &Offer> = offers.iter().map(|offer| (offer.node.as_str(), offer)).collect();
         let fitting = ranking

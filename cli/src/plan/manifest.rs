@@ -11,7 +11,7 @@ use spillway_core::shard::{ShardManifest, split};
 use spillway_crds::market::{ValidatedJob, validate_under};
 use spillway_crds::{DataClass, InferenceJob};
 
-use crate::place::settings;
+use crate::place::default_data_class;
 
 /// A fault of the manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -35,6 +35,8 @@ impl Fault {
 pub(super) struct Manifest {
     pub(super) job: InferenceJob,
     pub(super) terms: ValidatedJob,
+    /// What the hub wants of every job.
+    pub(super) least_data_class: DataClass,
     /// Inline input as the operator will cut it.
     pub(super) cut: Option<ShardManifest>,
     /// What could not be checked.
@@ -109,14 +111,6 @@ pub(super) async fn check(
     Ok(manifest.map_err(|fault| vec![fault]))
 }
 
-/// What holds for a job that names no class; `None` when it cannot be asked.
-async fn default_data_class(client: &Client) -> Option<DataClass> {
-    let data = settings(client).await.ok()?.data?;
-    // A hub whose chart is older has no such setting, and no default but Public.
-    let class = data.get("defaultDataClass").map_or("Public", String::as_str);
-    serde_json::from_value(Value::from(class)).ok()
-}
-
 fn typed(job: InferenceJob, least: DataClass, notes: Vec<String>) -> Result<Manifest, Fault> {
     let terms = validate_under(&job.spec, least).map_err(|error| Fault::new(error.field, error.message))?;
     let inline = job.spec.input.inline.as_ref();
@@ -124,7 +118,13 @@ fn typed(job: InferenceJob, least: DataClass, notes: Vec<String>) -> Result<Mani
     let cut = cut
         .transpose()
         .map_err(|error| Fault::new("spec.input.inline", error.to_string()))?;
-    Ok(Manifest { job, terms, cut, notes })
+    Ok(Manifest {
+        job,
+        terms,
+        least_data_class: least,
+        cut,
+        notes,
+    })
 }
 
 enum DryRun {

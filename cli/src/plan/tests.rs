@@ -1,5 +1,6 @@
 use serde_json::{Value, json};
 use spillway_core::knowledge::Knowledge;
+use spillway_crds::DataClass;
 use spillway_crds::market::validate;
 
 use super::*;
@@ -15,6 +16,7 @@ fn seen(cap: &str, change: impl FnOnce(&mut Seen)) -> Seen {
         manifest: Manifest {
             job,
             terms,
+            least_data_class: DataClass::Public,
             cut: Some(cut),
             notes: Vec::new(),
         },

@@ -111,7 +111,7 @@ impl Answer {
                 .market
                 .as_ref()
                 .filter(|_| waits)
-                .and_then(|market| Live::of(&seen.job, market)),
+                .and_then(|market| Live::of(&seen.job, market, seen.least_data_class)),
             money: matters(state).then(|| money(seen)),
             attempts: attempts(&status.shards, shard)?,
             placement: status.placement,

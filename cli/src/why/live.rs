@@ -5,7 +5,9 @@ use serde::Serialize;
 use spillway_core::knowledge::Knowledge;
 use spillway_core::market::{Capacity, Exclusion, Offer, Requirement, exclusions, smallest_change};
 use spillway_crds::market::{Needs, ValidatedJob, validate_under};
-use spillway_crds::{AttemptKind, AttemptState, AttemptStatus, InferenceJob, PlacementChange, ShardState, ShardStatus};
+use spillway_crds::{
+    AttemptKind, AttemptState, AttemptStatus, DataClass, InferenceJob, PlacementChange, ShardState, ShardStatus,
+};
 
 use crate::market::{Holder, Market};
 
@@ -48,12 +50,14 @@ pub(super) struct Miss {
 }
 
 impl Live {
-    /// `None` when no shard waits, or when the spec is one that no operator accepted.
-    pub(super) fn of(job: &InferenceJob, market: &Market) -> Option<Self> {
+    /// `None` when no shard waits, or when the spec is one that no operator accepted. Where it is not known which data
+    /// class the hub wants of every job, none is proposed that is looser than the job's.
+    pub(super) fn of(job: &InferenceJob, market: &Market, least: Option<DataClass>) -> Option<Self> {
         let status = job.status.as_ref()?;
-        let terms = validate_under(&job.spec, status.data_class.unwrap_or_default()).ok()?;
+        let data_class = status.data_class.unwrap_or_default();
+        let terms = validate_under(&job.spec, data_class).ok()?;
         let (shard, kind) = status.shards.iter().find_map(|shard| Some((shard, wanted(shard)?)))?;
-        let needs = terms.needs(&requirement(&terms, shard, kind, market));
+        let needs = terms.needs(&requirement(&terms, shard, kind, market), least.unwrap_or(data_class));
         let gpus = terms.requirement.gpus;
         let offers = market.offers();
         let fitting: Vec<&Offer> = offers

@@ -23,6 +23,7 @@ fn answer(cap: &str, placeable: &Value, attempts: &Value) -> Answer {
         job: job(cap, &status(placeable, attempts)),
         market: Some(market()),
         policy: None,
+        least_data_class: Some(DataClass::Public),
     };
     Answer::of(&seen, None, "2026-01-01T00:03:12Z".parse().unwrap()).unwrap()
 }
@@ -80,6 +81,7 @@ fn the_first_thing_in_the_way_is_named() {
             job: job("1.20", &status),
             market: None,
             policy: None,
+            least_data_class: None,
         };
         let answer = Answer::of(&seen, None, "2026-01-01T00:00:00Z".parse().unwrap()).unwrap();
         (format!("{:?}", answer.state), answer.message)

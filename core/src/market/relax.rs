@@ -101,17 +101,18 @@ impl fmt::Display for Direction {
 
 impl Relaxation {
     /// What cures `exclusion` for `offer`; `None` when no change of the job does: its owner is excluded, not qualified or
-    /// without stake, the provider is away, or it has no GPU at all.
+    /// without stake, the provider is away, it has no GPU at all, or the hub wants the data class.
     pub(super) fn cure(exclusion: Exclusion, need: Need<'_>, offer: &Offer, capacity: Capacity) -> Option<Self> {
         let Need {
             requirement,
             cap: field,
+            least_data_class,
         } = need;
         Some(match exclusion {
-            Exclusion::DataClass { data, provider } => Self::DataClass {
-                from: data,
-                to: data.loosened_for(provider),
-            },
+            Exclusion::DataClass { data, provider } => {
+                let to = data.loosened_for(provider);
+                (to >= least_data_class).then_some(Self::DataClass { from: data, to })?
+            }
             Exclusion::Class { provider } => Self::Class(provider),
             Exclusion::Region => Self::Region(offer.region.clone()),
             Exclusion::Jurisdiction => Self::Jurisdiction(offer.jurisdiction.clone()?),

@@ -12,14 +12,17 @@
 use std::cmp::Ordering;
 use std::fmt;
 
-use crate::market::{Cap, Exclusion, Offer, Relaxation, Requirement, exclusions};
+use crate::market::{Cap, DataClass, Exclusion, Offer, Relaxation, Requirement, exclusions};
 use crate::money::UnitPrice;
 
-/// What an offer must meet, and the field that its price cap comes from.
+/// What an offer must meet, and what bears on how it may be loosened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Need<'a> {
     pub requirement: &'a Requirement,
+    /// The field that the price cap comes from.
     pub cap: Cap,
+    /// The loosest data class that the hub lets a job have.
+    pub least_data_class: DataClass,
 }
 
 impl Need<'_> {
@@ -34,6 +37,7 @@ impl<'a> From<&'a Requirement> for Need<'a> {
         Self {
             requirement,
             cap: Cap::Job,
+            least_data_class: DataClass::Public,
         }
     }
 }

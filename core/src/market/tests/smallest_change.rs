@@ -287,6 +287,28 @@ fn busy_gpus_count_once_everybody_is_done() {
 
 /// Own capacity under the job's cap, everybody else under the burst's.
 #[test]
+fn data_stays_where_the_hub_keeps_it() {
+    let internal = Requirement {
+        data_class: DataClass::Internal,
+        ..requirement()
+    };
+    let stranger = Offer {
+        class: ProviderClass::Decentralized,
+        ..dear("a", 1_000_000)
+    };
+    let words = |least_data_class| {
+        let need = Need {
+            least_data_class,
+            ..Need::from(&internal)
+        };
+        smallest_change(|_| need, std::slice::from_ref(&stranger), Capacity::Idle).map(|change| change.to_string())
+    };
+    let expected = "lower spec.data.class from Internal to Public: 1 offer fits then";
+    assert_eq!(words(DataClass::Public).as_deref(), Some(expected));
+    assert_eq!(words(DataClass::Internal), None, "such a job would be refused");
+}
+
+#[test]
 fn beyond_own_capacity_the_bursts_cap_is_the_one_to_raise() {
     let (own, beyond) = (
         requirement(),
@@ -300,6 +322,7 @@ fn beyond_own_capacity_the_bursts_cap_is_the_one_to_raise() {
         _ => Need {
             requirement: &beyond,
             cap: Cap::Burst,
+            ..Need::from(&own)
         },
     };
     let private = Offer {

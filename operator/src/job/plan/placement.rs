@@ -587,7 +587,7 @@ fn expect(
 /// Why nothing fits in the open classes, and the change of the job that would help; none while a class that opens later
 /// has what is needed.
 fn remedy(draft: &Draft<'_>, terms: &Terms, requirement: &Requirement, ranking: &Ranking) -> PlacementExplanation {
-    let needs = terms.job.needs(requirement);
+    let needs = terms.job.needs(requirement, draft.observed.default_data_class);
     let change = smallest_change(|offer| needs.of(offer), &draft.observed.offers, Capacity::Idle);
     PlacementExplanation::of(ranking, change.as_ref())
 }

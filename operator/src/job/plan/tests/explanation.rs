@@ -2,13 +2,16 @@
 
 use spillway_core::latency::{HUB, LatencyMicros};
 use spillway_core::market::Latencies;
-use spillway_crds::{FieldAction, FieldChange, PlacementExplanation};
+use spillway_crds::{DataClass, FieldAction, FieldChange, PlacementExplanation};
 
 use super::world::{JOB, World, offer};
 
 fn stuck(job: &str, offers: &[(&str, u64)]) -> World {
     let offers = offers.iter().map(|(provider, price)| offer(provider, 1, *price));
-    let mut world = World::new(job, offers.collect());
+    split(World::new(job, offers.collect()))
+}
+
+fn split(mut world: World) -> World {
     world.settle("accepted");
     world.splitter_writes(1);
     world.settle("split");
@@ -42,6 +45,24 @@ fn the_smallest_change_stands_in_condition_and_placement() {
         to: Some("1.35".to_owned()),
     };
     assert_eq!((change.fitting, change.fields), (2, vec![raise]));
+}
+
+#[test]
+fn a_looser_data_class_is_proposed_only_where_the_hub_takes_it() {
+    let job = JOB.replace("  execution", "  data: {class: Internal}\n  execution");
+    let told = |hub: DataClass| {
+        let mut world = World::new(&job, vec![offer("a", 1, 1_000_000)]);
+        world.observed.default_data_class = hub;
+        explanation(&split(world)).change.map(|change| change.fields)
+    };
+    let lower = FieldChange {
+        field: "spec.data.class".to_owned(),
+        action: FieldAction::Lower,
+        from: Some("Internal".to_owned()),
+        to: Some("Public".to_owned()),
+    };
+    assert_eq!(told(DataClass::Public), Some(vec![lower]));
+    assert_eq!(told(DataClass::Internal), None);
 }
 
 #[test]
