@@ -67,9 +67,9 @@ async fn under_internal(scene: &Scene) -> anyhow::Result<String> {
 #[tokio::test]
 async fn a_job_that_names_no_data_class_has_the_hubs_and_keeps_it() -> anyhow::Result<()> {
     let scene = Scene::open("class").await?;
-    set_variable(&scene.ground.hub, OPERATOR, DEFAULT, Some("Internal")).await?;
+    set_variable(&scene.ground.hub, OPERATOR, DEFAULT, "Internal").await?;
     let silent = under_internal(&scene).await;
-    set_variable(&scene.ground.hub, OPERATOR, DEFAULT, Some("Public")).await?;
+    set_variable(&scene.ground.hub, OPERATOR, DEFAULT, "Public").await?;
     let silent = silent?;
 
     let public = asking(&scene, "public", &json!({}), &strangers())?;

@@ -18,6 +18,8 @@ const AGENT: Installed<'static> = Installed {
     container: "agent",
 };
 const POOLS: &str = "ELASTIC_POOLS";
+/// As `e2e/demo/install.sh` sets it.
+const NO_POOL: &str = "[]";
 /// What nobody else offers.
 const MODEL: &str = "NVIDIA-H200";
 const HOST: &str = "burst-0";
@@ -115,10 +117,10 @@ async fn work_waits_for_a_host_that_appears_on_demand_and_its_start_is_paid() ->
     let scene = Scene::open("elastic").await?;
     let cluster = scene.ground.providers.get(PROVIDER).context("no such cluster")?;
     let standing = hosts(&scene, false, |hosts| !hosts.is_empty()).await?;
-    set_variable(cluster, AGENT, POOLS, Some(&pools())).await?;
+    set_variable(cluster, AGENT, POOLS, &pools()).await?;
     let done = run_on_demand(&scene, cluster).await;
     in_pool(cluster, None).await?;
-    set_variable(cluster, AGENT, POOLS, None).await?;
+    set_variable(cluster, AGENT, POOLS, NO_POOL).await?;
     hosts(&scene, true, <[_]>::is_empty).await?;
     hosts(&scene, false, |hosts| hosts.len() == standing.len()).await?;
 

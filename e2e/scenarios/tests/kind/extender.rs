@@ -22,7 +22,7 @@ async fn extender_listens(scene: &Scene, address: &str) -> anyhow::Result<()> {
         deployment: "spillway-scheduler",
         container: "plugin",
     };
-    set_variable(&scene.ground.hub, plugin, "LISTEN", Some(address)).await
+    set_variable(&scene.ground.hub, plugin, "LISTEN", address).await
 }
 
 /// Why the job's pod is not bound yet.
