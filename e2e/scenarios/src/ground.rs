@@ -58,17 +58,24 @@ impl Ground {
         Api::all(self.hub.clone())
     }
 
+    /// Pods in which the provider's own cluster runs the job, or will.
+    ///
+    /// # Errors
+    /// When the cluster cannot be asked.
+    pub async fn work_pods(&self, provider: &str, job: &InferenceJob) -> anyhow::Result<Vec<Pod>> {
+        let client = self.providers.get(provider).context("no such cluster")?;
+        let of_job = format!("{}={}", names::LABEL_JOB_UID, job.uid().unwrap_or_default());
+        let pods = Api::<Pod>::namespaced(client.clone(), names::WORK_NAMESPACE);
+        Ok(pods.list(&ListParams::default().labels(&of_job)).await?.items)
+    }
+
     /// The spec of a pod in which the provider's own cluster runs the job.
     ///
     /// # Errors
     /// When there is none.
     pub async fn work_pod(&self, provider: &str, job: &InferenceJob) -> anyhow::Result<PodSpec> {
-        let client = self.providers.get(provider).context("no such cluster")?;
-        let of_job = format!("{}={}", names::LABEL_JOB_UID, job.uid().unwrap_or_default());
-        let pods = Api::<Pod>::namespaced(client.clone(), names::WORK_NAMESPACE)
-            .list(&ListParams::default().labels(&of_job))
-            .await?;
-        let spec = pods.items.into_iter().find_map(|pod| pod.spec);
+        let pods = self.work_pods(provider, job).await?;
+        let spec = pods.into_iter().find_map(|pod| pod.spec);
         spec.with_context(|| format!("{provider} runs no pod of {}", job.name_any()))
     }
 }

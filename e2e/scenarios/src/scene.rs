@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use spillway_crds::{InferenceJob, job_condition};
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::{Ground, Stores, TENANT, holds, leftovers, story, until};
+use crate::{Ground, Stores, TENANT, golden, holds, leftovers, story, until};
 
 /// The chain's balances and the two processors are everybody's: one test at a time, however they are started.
 static TURN: Mutex<()> = Mutex::const_new(());
@@ -127,6 +127,22 @@ impl Scene {
         manifest["spec"]["output"]["uri"] = json!(format!("s3://tenant/{}/{what}/", self.name));
         manifest["metadata"]["name"] = json!(name);
         manifest
+    }
+
+    /// A job of one request, called as by [`Self::another`], that needs no check (it would have to go to another owner)
+    /// and has these fields in sections of its spec.
+    ///
+    /// # Errors
+    /// When fields are no object.
+    pub fn asking(&self, what: &str, needs: &[(&str, Value)]) -> anyhow::Result<Value> {
+        let mut manifest = self.another(what, self.inline(&golden::requests(1)?, 1));
+        manifest["spec"]["verification"] = json!({"maxShare": "0"});
+        for (section, fields) in needs {
+            for (field, value) in fields.as_object().context("needs are an object")? {
+                manifest["spec"][section][field] = value.clone();
+            }
+        }
+        Ok(manifest)
     }
 
     /// # Errors

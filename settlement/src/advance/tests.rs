@@ -811,11 +811,7 @@ fn row_20_no_nonce_is_burnt_without_funds() {
         (told.state, told.reason.as_deref()),
         (SettlementState::Sealed, Some("InsufficientFunds"))
     );
-    assert!(
-        told.conditions
-            .iter()
-            .any(|one| one.type_ == "FundsLow" && one.status == "True")
-    );
+    assert!(spillway_crds::is_status_condition_true(&told.conditions, "FundsLow"));
     let enough = ChainView {
         balance: Knowledge::Known(100_000_000),
         ..untouched()

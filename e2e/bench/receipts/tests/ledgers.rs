@@ -19,7 +19,7 @@ use spillway_core::earnings::GasShare;
 use spillway_core::money::MicroUsd;
 use spillway_core::reconcile::Report;
 use spillway_crds::names::SYSTEM_NAMESPACE;
-use spillway_crds::{Condition, Settlement, SettlementState, SpendPolicy, StoredVouchers};
+use spillway_crds::{Condition, Settlement, SettlementState, SpendPolicy, StoredVouchers, is_status_condition_true};
 use spillway_e2e_control_plane::{ControlPlane, eventually};
 use spillway_settlement::chain::Earned;
 use spillway_settlement::claimer::{Claimer, Terms};
@@ -240,12 +240,7 @@ async fn payers_facts_are_those_of_the_contract(world: &World) {
         (facts.spent_today_micro, facts.deposit_micro),
         (spent, chain::DEPOSIT - spent)
     );
-    assert!(
-        said.conditions
-            .iter()
-            .any(|one| one.type_ == "Payable" && one.status == "True"),
-        "left alone"
-    );
+    assert!(is_status_condition_true(&said.conditions, "Payable"), "left alone");
 }
 
 async fn a_document_goes_and_comes_back(world: &mut World) {

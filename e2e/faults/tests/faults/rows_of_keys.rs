@@ -4,7 +4,7 @@ use alloy::primitives::{Address, B256, Bytes, U256};
 use alloy::signers::local::PrivateKeySigner;
 use alloy::sol_types::SolCall;
 use serde_json::json;
-use spillway_crds::{Condition, SettlementState, SettlementStatus};
+use spillway_crds::{SettlementState, SettlementStatus, find_status_condition, is_status_condition_true};
 use spillway_e2e_faults::ground::{DEPOSIT, PROVIDER};
 use spillway_e2e_faults::node::CHAIN_ID;
 use spillway_e2e_faults::oracle;
@@ -13,12 +13,8 @@ use spillway_settlement::advance::Step;
 use spillway_settlement::chain::Chain;
 use spillway_settlement::contract::SpillwaySettlement;
 
-fn condition<'a>(status: &'a SettlementStatus, kind: &str) -> Option<&'a Condition> {
-    status.conditions.iter().find(|condition| condition.type_ == kind)
-}
-
 fn is_true(status: &SettlementStatus, kind: &str) -> bool {
-    condition(status, kind).is_some_and(|condition| condition.status == "True")
+    is_status_condition_true(&status.conditions, kind)
 }
 
 pub(crate) async fn row_08_key_used_elsewhere() {
@@ -56,7 +52,7 @@ pub(crate) async fn row_08_key_used_elsewhere() {
     );
     let second = world.batch(2, first.header_hash, PROVIDER, 1, 100);
     let status = world.posted(&second).await;
-    let alarm = condition(&status, "ForeignTransaction").unwrap();
+    let alarm = find_status_condition(&status.conditions, "ForeignTransaction").unwrap();
     assert!(alarm.message.contains("nonces 2 to 2"), "{alarm:?}");
     oracle::holds_exactly(&world, &[&first, &second]).await;
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
-use spillway_e2e_scenarios::{Scene, golden, only_provider, until};
+use spillway_e2e_scenarios::{Scene, only_provider, until};
 
 /// Cheap and far from the hub: `e2e/demo/install.sh` puts a relay with a delay before it.
 const CHEAP: &str = "provider-a";
@@ -17,10 +17,7 @@ const MEASURED_WITHIN: Duration = Duration::from_secs(180);
 const APART_MICROS: u64 = 50_000;
 
 fn job(scene: &Scene, what: &str, placement: Value) -> anyhow::Result<Value> {
-    let mut manifest = scene.another(what, scene.inline(&golden::requests(1)?, 1));
-    manifest["spec"]["placement"] = placement;
-    manifest["spec"]["verification"] = json!({"maxShare": "0"});
-    Ok(manifest)
+    scene.asking(what, &[("placement", placement)])
 }
 
 async fn provider_of(scene: &Scene, manifest: Value) -> anyhow::Result<String> {

@@ -6,7 +6,7 @@ use anyhow::ensure;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 use spillway_crds::{DataClass, InferenceJob, find_status_condition, job_condition, names};
-use spillway_e2e_scenarios::{Installed, Scene, golden, only_provider, running, set_variable};
+use spillway_e2e_scenarios::{Installed, Scene, only_provider, running, set_variable};
 
 /// The company's own provider, and one that is no place for Internal data.
 const OWN: &str = "provider-a";
@@ -20,14 +20,6 @@ const DEFAULT: &str = "DEFAULT_DATA_CLASS";
 /// A new operator leads once the old one's Lease is over.
 const DECIDED_WITHIN: Duration = Duration::from_secs(180);
 const COMPLETE_WITHIN: Duration = Duration::from_secs(240);
-
-fn asking(scene: &Scene, what: &str, data: &Value, placement: &Value) -> anyhow::Result<Value> {
-    let mut manifest = scene.another(what, scene.inline(&golden::requests(1)?, 1));
-    manifest["spec"]["data"] = data.clone();
-    manifest["spec"]["placement"] = placement.clone();
-    manifest["spec"]["verification"] = json!({"maxShare": "0"});
-    Ok(manifest)
-}
 
 fn refused(job: &InferenceJob) -> Option<String> {
     let accepted = find_status_condition(&job.status.as_ref()?.conditions, job_condition::ACCEPTED)?;
@@ -52,11 +44,14 @@ async fn under_internal(scene: &Scene) -> anyhow::Result<String> {
         ("abroad", json!({}), strangers(), "this hub sets for every job"),
     ];
     for (what, data, placement, words) in cases {
-        let job = scene.apply(asking(scene, what, &data, &placement)?).await?.name_any();
+        let job = scene
+            .apply(scene.asking(what, &[("data", data), ("placement", placement)])?)
+            .await?
+            .name_any();
         let message = scene.until_of(&job, "Accepted=False", DECIDED_WITHIN, refused).await?;
         ensure!(message.contains(words), "{what}: `{message}` does not say `{words}`");
     }
-    let silent = asking(scene, "silent", &json!({}), &json!({}))?;
+    let silent = scene.asking("silent", &[])?;
     let silent = scene.apply(scene.gated(silent).await?).await?.name_any();
     scene
         .until_of(&silent, "a running attempt", DECIDED_WITHIN, running)
@@ -72,7 +67,7 @@ async fn a_job_that_names_no_data_class_has_the_hubs_and_keeps_it() -> anyhow::R
     set_variable(&scene.ground.hub, OPERATOR, DEFAULT, "Public").await?;
     let silent = silent?;
 
-    let public = asking(&scene, "public", &json!({}), &strangers())?;
+    let public = scene.asking("public", &[("placement", strangers())])?;
     let chosen = only_provider(&scene.complete(public, COMPLETE_WITHIN).await?)?;
     ensure!(chosen == FOREIGN, "public data went to {chosen}");
     scene.open_gate().await?;

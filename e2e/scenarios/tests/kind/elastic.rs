@@ -7,9 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt as _};
-use serde_json::{Value, json};
-use spillway_crds::{HostFact, InferenceJob, job_condition, names};
-use spillway_e2e_scenarios::{Installed, Scene, attempts, golden, plugin_json, set_variable, until};
+use serde_json::json;
+use spillway_crds::{HostFact, InferenceJob};
+use spillway_e2e_scenarios::{Installed, Scene, attempts, plugin_json, set_variable, until};
 
 const PROVIDER: &str = "provider-b";
 const AGENT: Installed<'static> = Installed {
@@ -47,16 +47,14 @@ async fn hosts(scene: &Scene, elastic: bool, wanted: impl Fn(&[HostFact]) -> boo
 }
 
 /// The job's pod at the provider, once its scheduler has said that no node fits.
-async fn waiting_pod(cluster: &Client, job: &InferenceJob) -> anyhow::Result<Pod> {
-    let pods = Api::<Pod>::namespaced(cluster.clone(), names::WORK_NAMESPACE);
-    let of_job = format!("{}={}", names::LABEL_JOB_UID, job.uid().unwrap_or_default());
+async fn waiting_pod(scene: &Scene, job: &InferenceJob) -> anyhow::Result<Pod> {
     let is_told = |pod: &Pod| {
         let mut conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
         conditions.any(|one| one.type_ == "PodScheduled" && one.reason.as_deref() == Some("Unschedulable"))
     };
     until("a pod that waits for its node", TOLD_WITHIN, async || {
-        let found = pods.list(&ListParams::default().labels(&of_job)).await?;
-        Ok(found.items.into_iter().find(is_told))
+        let found = scene.ground.work_pods(PROVIDER, job).await?;
+        Ok(found.into_iter().find(is_told))
     })
     .await
 }
@@ -75,13 +73,6 @@ async fn in_pool(cluster: &Client, pool: Option<&str>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn asking(scene: &Scene) -> anyhow::Result<Value> {
-    let mut manifest = scene.inline(&golden::requests(1)?, 1);
-    manifest["spec"]["resources"]["models"] = json!([MODEL]);
-    manifest["spec"]["verification"] = json!({"maxShare": "0"});
-    Ok(manifest)
-}
-
 /// The job on a host that comes while it waits.
 async fn run_on_demand(scene: &Scene, cluster: &Client) -> anyhow::Result<InferenceJob> {
     let offered = hosts(scene, true, |hosts| hosts.iter().any(|host| host.name == HOST)).await?;
@@ -92,21 +83,22 @@ async fn run_on_demand(scene: &Scene, cluster: &Client) -> anyhow::Result<Infere
         "`offers` does not list {node}: {listed}"
     );
 
-    let job = scene.apply(asking(scene)?).await?;
-    let pod = waiting_pod(cluster, &job).await?;
+    let manifest = scene.asking("burst", &[("resources", json!({"models": [MODEL]}))])?;
+    let job = scene.apply(manifest).await?;
+    let pod = waiting_pod(scene, &job).await?;
     let created = pod.metadata.creation_timestamp.context("no creation time")?;
     until("the autoscaler's node", TOLD_WITHIN, async || {
         Ok((Timestamp::now().duration_since(created.0) >= START).then_some(()))
     })
     .await?;
-    let waiting = scene.job().await?;
+    let waiting = scene.ground.jobs().get(&job.name_any()).await?;
     ensure!(
         attempts(&waiting).all(|attempt| attempt.node.as_ref() == Some(&node) && attempt.finished_at.is_none()),
         "it did not wait for {node}: {:?}",
         waiting.status
     );
     in_pool(cluster, Some("burst")).await?;
-    let done = scene.until_condition(job_condition::COMPLETE, COMPLETE_WITHIN).await?;
+    let done = scene.until_complete(&job.name_any(), COMPLETE_WITHIN).await?;
     // The node is in the pool now, and not offered a second time.
     hosts(scene, false, <[_]>::is_empty).await?;
     Ok(done)

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use kube::ResourceExt as _;
-use serde_json::{Value, json};
+use serde_json::json;
 use spillway_crds::HostFact;
-use spillway_e2e_scenarios::{Scene, golden, running};
+use spillway_e2e_scenarios::{Scene, running};
 
 const PROVIDER: &str = "provider-a";
 const RUNS_WITHIN: Duration = Duration::from_secs(180);
@@ -27,16 +27,6 @@ async fn host(scene: &Scene, product: &str) -> anyhow::Result<HostFact> {
         .with_context(|| format!("{PROVIDER} has no host with {product}"))
 }
 
-fn asking(scene: &Scene, what: &str, resources: &Value) -> anyhow::Result<Value> {
-    let mut manifest = scene.another(what, scene.inline(&golden::requests(1)?, 1));
-    manifest["spec"]["placement"] = json!({"classes": ["Private"]});
-    manifest["spec"]["verification"] = json!({"maxShare": "0"});
-    for (key, value) in resources.as_object().context("resources are an object")? {
-        manifest["spec"]["resources"][key] = value.clone();
-    }
-    Ok(manifest)
-}
-
 #[tokio::test]
 async fn a_provider_with_two_gpu_models_runs_each_job_on_the_one_it_asks_for() -> anyhow::Result<()> {
     let scene = Scene::open("models").await?;
@@ -49,7 +39,9 @@ async fn a_provider_with_two_gpu_models_runs_each_job_on_the_one_it_asks_for() -
         ("memory", json!({"minMemory": "40Gi"}), &large),
     ];
     for (what, resources, host) in cases {
-        let manifest = scene.gated(asking(&scene, what, &resources)?).await?;
+        let own = ("placement", json!({"classes": ["Private"]}));
+        let manifest = scene.asking(what, &[own, ("resources", resources)])?;
+        let manifest = scene.gated(manifest).await?;
         let job = scene.apply(manifest).await?;
         let attempt = scene
             .until_of(&job.name_any(), "a running attempt", RUNS_WITHIN, running)

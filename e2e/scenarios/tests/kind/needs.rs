@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use kube::ResourceExt as _;
-use serde_json::{Value, json};
+use serde_json::json;
 use spillway_crds::{InferenceJob, PlacementExplanation};
-use spillway_e2e_scenarios::{Scene, attempts, golden, only_provider, placeable_for, running};
+use spillway_e2e_scenarios::{Scene, attempts, only_provider, placeable_for, running};
 
 /// Cheaper than the other, and without a runtime that keeps work apart.
 const CHEAP: &str = "provider-a";
@@ -17,17 +17,6 @@ const RUNTIME_CLASS: &str = "sandboxed";
 const OFFERS: u32 = 3;
 const DECIDED_WITHIN: Duration = Duration::from_secs(120);
 const COMPLETE_WITHIN: Duration = Duration::from_secs(240);
-
-fn asking(scene: &Scene, what: &str, needs: &[(&str, Value)]) -> anyhow::Result<Value> {
-    let mut manifest = scene.another(what, scene.inline(&golden::requests(1)?, 1));
-    manifest["spec"]["verification"] = json!({"maxShare": "0"});
-    for (section, fields) in needs {
-        for (field, value) in fields.as_object().context("needs are an object")? {
-            manifest["spec"][section][field] = value.clone();
-        }
-    }
-    Ok(manifest)
-}
 
 fn explained(job: &InferenceJob) -> Option<PlacementExplanation> {
     placeable_for(job, "NoOfferFits")?;
@@ -73,7 +62,7 @@ async fn a_need_that_nobody_meets_is_told_and_starts_nothing() -> anyhow::Result
     ];
     let mut jobs = Vec::new();
     for (what, section, need, reasons) in cases {
-        let name = scene.apply(asking(&scene, what, &[(section, need)])?).await?.name_any();
+        let name = scene.apply(scene.asking(what, &[(section, need)])?).await?.name_any();
         jobs.push((name, reasons));
     }
     for (name, reasons) in jobs {
@@ -96,11 +85,11 @@ async fn a_need_that_nobody_meets_is_told_and_starts_nothing() -> anyhow::Result
 async fn isolation_changes_the_chosen_provider_and_the_runtime_of_its_pod() -> anyhow::Result<()> {
     let scene = Scene::open("isolation").await?;
     let cheap = ("placement", json!({"policy": "Cost"}));
-    let plain = scene.complete(asking(&scene, "plain", std::slice::from_ref(&cheap))?, COMPLETE_WITHIN);
+    let plain = scene.complete(scene.asking("plain", std::slice::from_ref(&cheap))?, COMPLETE_WITHIN);
     let chosen = only_provider(&plain.await?)?;
     ensure!(chosen == CHEAP, "the cheapest one is {CHEAP}, chosen was {chosen}");
 
-    let apart = asking(&scene, "apart", &[cheap, ("data", json!({"isolation": "Sandboxed"}))])?;
+    let apart = scene.asking("apart", &[cheap, ("data", json!({"isolation": "Sandboxed"}))])?;
     let job = scene.apply(scene.gated(apart).await?).await?;
     scene
         .until_of(&job.name_any(), "a running attempt", COMPLETE_WITHIN, running)
